@@ -1,0 +1,1 @@
+"""farthing: every token accounted for."""

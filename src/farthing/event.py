@@ -1,0 +1,212 @@
+"""One metered call: who caused it, what it used, what it cost, and how we know.
+
+An `Event` is what the ledger keeps. It never changes; what is learned later is a *correction*, an event of its own that
+carries the signed difference and names the event it corrects.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+
+from farthing.money import pico_to_usd
+from farthing.usage import Quantity, Usage
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+"""The one empty mapping."""
+
+
+def _nothing() -> Mapping[str, Any]:
+    return EMPTY
+
+
+USAGE_STATUSES = ("reported", "estimated", "partial")
+"""How we know the counts, best first: the provider's own; our estimate; some counts known, others not."""
+
+PRICE_STATUSES = ("priced", "free", "reported", "partial", "unpriced")
+"""How we know the cost, best first: from a price record; a price of zero that is meant; the provider's own figure;
+some units priced and others not; no price known (the cost is None, never 0)."""
+
+_WORSE = {status: rank for rank, status in enumerate(("priced", "free", "reported", "estimated", "partial", "unpriced"))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """Who and what a call was for. Every field is text or None; `org` is part of every key in the ledger."""
+
+    org: str = "default"
+    team: str | None = None
+    cost_center: str | None = None
+    environment: str | None = None
+    user: str | None = None
+    session: str | None = None
+    trace: str | None = None
+    name: str | None = None
+    agent: str | None = None
+    run: str | None = None
+    task: str | None = None
+    task_type: str | None = None
+    step: str | None = None
+    feature: str | None = None
+    endpoint: str | None = None
+    prompt: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=_nothing)
+
+    def with_defaults(self, defaults: Attribution) -> Attribution:
+        """These fields, and those of `defaults` where this one says nothing; metadata merged key by key."""
+        missing: dict[str, Any] = {
+            name: value
+            for name in ATTRIBUTION_FIELDS
+            if (value := getattr(defaults, name)) is not None and getattr(self, name) is None
+        }
+        if self.org == "default" and defaults.org != "default":
+            missing["org"] = defaults.org
+        if defaults.metadata:
+            missing["metadata"] = {**defaults.metadata, **self.metadata}
+        return replace(self, **missing) if missing else self
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is given, as a new dict: `org` always, the other fields and `metadata` where they say something."""
+        given = {name: value for name in ATTRIBUTION_FIELDS if (value := getattr(self, name)) is not None}
+        if self.metadata:
+            given["metadata"] = dict(self.metadata)
+        return given
+
+
+ATTRIBUTION_FIELDS = tuple(f.name for f in fields(Attribution) if f.name != "metadata")
+"""The names of the attribution fields in their order, `metadata` apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One metered call, or one correction of it.
+
+    id              UUIDv7, unique
+    at_us           when the call was dispatched, microseconds since 1970 UTC; recorded_at_us: when it was written
+    provider, model what answered, as the provider names it; requested_model where it was asked for differently
+    operation       OpenTelemetry's `gen_ai.operation.name`: chat, embeddings, ...; `span` and `trace` use nothing
+    usage           the counts; of a correction: the counts as they are now known (`usage_delta` has the difference)
+    usage_delta     of a correction only: signed counts to add to the original's
+    context         request context as served: {"processing": "batch", "service_tier": "flex", ...}
+    cost_pico       picodollars; None where no price is known; of a correction the signed difference
+    price_hash      content hash of the price record used, kept in the ledger; None without one
+    price_reason    why the price status is what it is, in words
+    reported_pico   the provider's own figure where it gave one
+    response_id     the provider's id of the response
+    dedupe_key      two events of one organisation with the same key are one call; the id where nothing better is known
+    source          how we heard of it: record, import:<file name>, ...; recorder: which tracker of which process
+    calls           1 for a billed call, 0 for corrections, spans and unbilled attempts, so that calls are SUM(calls)
+    attempt         1 for the first try; billed: False for an attempt that costs nothing; cache_hit: answered by a
+                    cache of the caller; error: what failed
+    corrects        id of the event this one corrects
+    """
+
+    id: str
+    at_us: int
+    recorded_at_us: int
+    attribution: Attribution
+    provider: str | None
+    model: str
+    requested_model: str | None = None
+    operation: str = "chat"
+    usage: Usage
+    usage_status: str = "reported"
+    usage_delta: Mapping[str, Quantity] = field(default_factory=_nothing)
+    context: Mapping[str, str] = field(default_factory=_nothing)
+    cost_pico: int | None
+    price_status: str
+    price_hash: str | None = None
+    price_reason: str | None = None
+    reported_pico: int | None = None
+    response_id: str | None = None
+    dedupe_key: str
+    source: str = "record"
+    recorder: str | None = None
+    calls: int = 1
+    attempt: int = 1
+    billed: bool = True
+    cache_hit: bool = False
+    error: str | None = None
+    corrects: str | None = None
+
+    @property
+    def at(self) -> datetime:
+        """When the call was dispatched, aware UTC."""
+        return from_us(self.at_us)
+
+    @property
+    def usd(self) -> Decimal | None:
+        """The cost in exact US dollars; None where no price is known."""
+        return None if self.cost_pico is None else pico_to_usd(self.cost_pico)
+
+    @property
+    def cost(self) -> float | None:
+        """The cost in US dollars as a float, rounded once here; None where no price is known."""
+        return None if self.cost_pico is None else self.cost_pico / 10**12
+
+    @property
+    def status(self) -> str:
+        """The worse of `usage_status` and `price_status`."""
+        return worse(self.usage_status, self.price_status)
+
+
+def worse(usage_status: str, price_status: str) -> str:
+    """The worse of the two: `reported` usage says nothing against a priced cost."""
+    if usage_status == "reported":
+        return price_status
+    return max(usage_status, price_status, key=_WORSE.__getitem__)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def from_us(microseconds: int) -> datetime:
+    """Microseconds since 1970 UTC as an aware datetime."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+def to_us(moment: datetime) -> int:
+    """An aware datetime as microseconds since 1970 UTC. A naive one counts as UTC."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    gone = moment - _EPOCH
+    return (gone.days * 86_400 + gone.seconds) * 1_000_000 + gone.microseconds
+
+
+def now_us() -> int:
+    """The present moment, microseconds since 1970 UTC."""
+    return time.time_ns() // 1000
+
+
+class _Ids:
+    """UUIDv7 (RFC 9562): 48 bits of milliseconds, then a counter within the millisecond, then chance."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def after_fork(self) -> None:
+        """A lock that another thread held when the process forked would never open in the child."""
+        self._lock = threading.Lock()
+
+    def __call__(self) -> str:
+        chance = int.from_bytes(os.urandom(8), "big")
+        stamp = time.time_ns() * 4096 // 1_000_000  # milliseconds and 12 bits of their fraction
+        with self._lock:
+            self._last = stamp = max(stamp, self._last + 1)
+        variant_and_chance = chance >> 2 | 1 << 63
+        h = f"{stamp >> 12:012x}7{stamp & 0xFFF:03x}{variant_and_chance:016x}"
+        return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+new_id = _Ids()
+os.register_at_fork(after_in_child=new_id.after_fork)
+"""A new event id: UUIDv7 text; within one process each is greater than the one before."""

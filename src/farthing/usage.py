@@ -1,0 +1,392 @@
+"""Usage: what one call used, in units that add up.
+
+Totals are inclusive, as in OpenTelemetry's GenAI conventions: cache reads, cache writes, audio and images are *inside*
+`input_tokens`; reasoning and audio are *inside* `output_tokens`. Every unit stands once, in `UNITS`; its dimensions
+say which units contain it: unit A contains unit B when A's dimensions are a proper subset of B's.
+The names of units that `genai-prices` knows are the same here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from itertools import combinations
+from types import MappingProxyType
+from typing import Any
+
+from farthing.errors import UsageError
+
+Quantity = int | Decimal
+"""Tokens and other counted things are ints; measured things (seconds) may be Decimals."""
+
+MODALITIES = ("text", "audio", "image", "video")
+CACHE_LIFETIMES = ("5m", "30m", "1h", "12h", "24h")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One thing that is counted.
+
+    `per` is the customary lot of its rates (1,000,000 tokens, 1,000 searches, 3,600 seconds).
+    `whole` units are counted, others measured. `dimensions` place it among the others.
+    """
+
+    name: str
+    per: int
+    whole: bool
+    dimensions: frozenset[tuple[str, str]]
+
+    @property
+    def family(self) -> str:
+        """tokens, characters, durations, ...: units of different families never contain each other."""
+        return dict(self.dimensions)["family"]
+
+    def contains(self, other: Unit) -> bool:
+        """Whether what `other` counts is counted in this unit too."""
+        return self.dimensions < other.dimensions
+
+
+def _token_units() -> Iterator[Unit]:
+    def unit(name: str, **dimensions: str) -> Unit:
+        return Unit(name, 1_000_000, True, frozenset({"family": "tokens", **dimensions}.items()))
+
+    for modality in ("", *MODALITIES):
+        infix = f"{modality}_" if modality else ""
+        of: dict[str, str] = {"modality": modality} if modality else {}
+        yield unit(f"input_{infix}tokens", direction="input", **of)
+        yield unit(f"output_{infix}tokens", direction="output", **of)
+        yield unit(f"cache_{infix}read_tokens", direction="input", token_type="cache_read", **of)
+        yield unit(f"cache_{infix}write_tokens", direction="input", token_type="cache_write", **of)
+        for ttl in CACHE_LIFETIMES:
+            name = f"cache_{infix}write_{ttl}_tokens"
+            yield unit(name, direction="input", token_type="cache_write", cache_ttl=ttl, **of)
+        yield unit(f"input_{infix}tool_tokens", direction="input", token_type="tool", **of)
+        yield unit(f"output_{infix}reasoning_tokens", direction="output", token_type="reasoning", **of)
+        yield unit(f"output_{infix}citation_tokens", direction="output", token_type="citation", **of)
+
+
+def _other_units() -> Iterator[Unit]:
+    def unit(name: str, per: int, family: str, *, whole: bool = True, **dimensions: str) -> Unit:
+        return Unit(name, per, whole, frozenset({"family": family, **dimensions}.items()))
+
+    yield unit("requests", 1_000, "requests")
+    for direction in ("input", "output"):
+        yield unit(f"{direction}_characters", 1_000_000, "characters", direction=direction)
+        yield unit(f"{direction}_images", 1, "images", direction=direction)
+        yield unit(f"{direction}_video_seconds", 1, "durations", whole=False, direction=direction, modality="video")
+    yield unit("audio_seconds", 3_600, "durations", whole=False, modality="audio")
+    yield unit("input_audio_seconds", 3_600, "durations", whole=False, modality="audio", direction="input")
+    yield unit("output_audio_seconds", 3_600, "durations", whole=False, modality="audio", direction="output")
+    yield unit("input_text_messages", 1_000, "messages", direction="input", modality="text")
+    yield unit("input_pixels", 1_000_000_000, "pixels", direction="input")
+    yield unit("input_document_pages", 1_000, "document_pages", direction="input")
+    yield unit("input_annotated_document_pages", 1_000, "document_pages", direction="input", page_type="annotated")
+    yield unit("rerank_searches", 1_000, "rerank")
+    tools = {
+        "web_searches": "web_search",
+        "web_fetches": "web_fetch",
+        "map_searches": "map_search",
+        "social_searches": "social_search",
+        "storage_searches": "storage_search",
+        "code_executions": "code_execution",
+    }
+    for name, tool_type in tools.items():
+        yield unit(name, 1_000, "tool_calls", tool_type=tool_type)
+    yield unit("compute_seconds", 3_600, "compute", whole=False)
+
+
+UNITS: Mapping[str, Unit] = MappingProxyType({unit.name: unit for unit in (*_token_units(), *_other_units())})
+"""Every unit, by name."""
+
+_BY_DIMENSIONS = {unit.dimensions: unit.name for unit in UNITS.values()}
+CONTAINERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {u.name: tuple(o.name for o in UNITS.values() if o.contains(u)) for u in UNITS.values()}
+)
+"""unit -> the units that contain it, e.g. cache_write_1h_tokens -> (input_tokens, cache_write_tokens)."""
+
+_WHOLE = frozenset(name for name, unit in UNITS.items() if unit.whole)
+_UNDER_INPUT = frozenset(name for name, outer in CONTAINERS.items() if outer == ("input_tokens",))
+_UNDER_OUTPUT = frozenset(name for name, outer in CONTAINERS.items() if outer == ("output_tokens",))
+
+
+class Usage:
+    """What one call used: `Usage(input_tokens=1500, cache_read_tokens=1200, output_tokens=350)`.
+
+    Units are the names of `UNITS`; what is not named is 0, and reads as 0: `usage.cache_read_tokens`.
+    Immutable; equal when all counts are equal; `a + b` adds every unit.
+
+    Values are ints, Decimals, finite floats (as they print) or decimal text. Refused with `UsageError`, which names the
+    key, the value and the rule: unknown units, negative, NaN, a fraction of a counted unit, a subset above its total.
+    """
+
+    __slots__ = ("_closed", "_counts", "problems")
+
+    problems: tuple[str, ...]
+    """Why the counts cannot be, where a provider reported impossible ones (`Usage.reported`); else empty."""
+
+    def __init__(self, **units: Quantity | float | str | None) -> None:
+        counts: dict[str, Quantity] = {}
+        for name, value in units.items():
+            if type(value) is not int or value < 0 or name not in UNITS:
+                value = _checked(name, value)
+            if value:
+                counts[name] = value
+        self._counts = counts
+        self.problems = ()
+        self._closed = True
+        if not _is_simple(counts):
+            defects = _defects(counts)
+            if defects.impossible:
+                raise UsageError(defects.impossible[0])
+            self._closed = not defects.incomplete
+
+    @classmethod
+    def reported(cls, units: Mapping[str, Any]) -> Usage:
+        """The usage a provider reported, kept as it is: what cannot be is listed in `.problems`, never raised.
+
+        Values that are no numbers are left out and listed. Costs of impossible usage are never negative.
+        """
+        counts: dict[str, Quantity] = {}
+        problems: list[str] = []
+        for name, value in units.items():
+            if type(value) is int and value >= 0 and name in UNITS:
+                if value:
+                    counts[name] = value
+                continue
+            try:
+                checked = _checked(name, value)
+            except UsageError as error:
+                problems.append(str(error))
+                kept = _number(value)
+                if name in UNITS and kept is not None:
+                    counts[name] = kept
+            else:
+                if checked:
+                    counts[name] = checked
+        return cls._kept(counts, tuple(problems))
+
+    @classmethod
+    def _kept(cls, counts: dict[str, Quantity], problems: tuple[str, ...]) -> Usage:
+        self = object.__new__(cls)
+        self._counts = counts
+        self._closed = False
+        self.problems = problems
+        if problems or not _is_simple(counts):
+            defects = _defects(counts)
+            self.problems = tuple(dict.fromkeys((*problems, *defects.impossible)))
+            self._closed = not self.problems and not defects.incomplete
+        else:
+            self._closed = True
+        return self
+
+    def __getattr__(self, name: str) -> Quantity:
+        if name in UNITS:
+            return self._counts.get(name, 0)
+        raise AttributeError(f"Usage has no unit {name!r}{_near(name)}")
+
+    @property
+    def input_tokens(self) -> int:
+        """All tokens that went in, cached ones included."""
+        return int(self._counts.get("input_tokens", 0))
+
+    @property
+    def output_tokens(self) -> int:
+        """All tokens that came out, reasoning included."""
+        return int(self._counts.get("output_tokens", 0))
+
+    @property
+    def total_tokens(self) -> int:
+        """input_tokens + output_tokens."""
+        return self.input_tokens + self.output_tokens
+
+    def get(self, name: str) -> Quantity:
+        """The count of one unit, 0 where none was given."""
+        return self._counts.get(name, 0)
+
+    def items(self) -> Iterator[tuple[str, Quantity]]:
+        """(unit, count) of every unit that is not 0, in the order given."""
+        return iter(self._counts.items())
+
+    def to_dict(self) -> dict[str, Quantity]:
+        """A new dict of every unit that is not 0."""
+        return dict(self._counts)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the counts can be priced as they stand: possible, and every containing unit given."""
+        return self._closed
+
+    def completed(self) -> dict[str, Quantity]:
+        """The counts with what they imply filled in, every one ≥ 0: what pricing reads when `closed` is false.
+
+        A containing unit that was not given is the sum of what it is known to contain; where two overlapping subsets
+        (cache reads, images) exceed their total together, their overlap is what exceeds it. Impossible counts are cut
+        to what is possible.
+        """
+        return _completed(self._counts)
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def __add__(self, other: object) -> Usage:
+        if not isinstance(other, Usage):
+            return NotImplemented
+        counts = dict(self._counts)
+        for name, value in other._counts.items():
+            counts[name] = counts.get(name, 0) + value
+        return Usage._kept({k: v for k, v in counts.items() if v}, self.problems + other.problems)
+
+    def __radd__(self, other: object) -> Usage:
+        return self if other == 0 else NotImplemented  # lets sum() work
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Usage) and self._counts == other._counts
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._counts.items()))
+
+    def __repr__(self) -> str:
+        return f"Usage({', '.join(f'{name}={value}' for name, value in self._counts.items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Usage._kept, (self._counts, self.problems))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in UNITS:
+            raise AttributeError(f"Usage is immutable: make a new one instead of setting {name}")
+        object.__setattr__(self, name, value)
+
+
+def _near(name: str) -> str:
+    close = difflib.get_close_matches(name, UNITS, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; units are named in farthing.usage.UNITS ({len(UNITS)})"
+
+
+def _number(value: object) -> Quantity | None:
+    """The value as an exact number, or None where it is none."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return int(value)
+    try:
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)  # type: ignore[arg-type]
+    except (InvalidOperation, TypeError, ValueError):
+        return None
+    if not number.is_finite():
+        return None
+    return int(number) if number == number.to_integral_value() else number
+
+
+def _checked(name: str, value: object) -> Quantity:
+    """The value of one unit, alone: known unit, a number, not negative, whole where it must be. Else UsageError."""
+    if name not in UNITS:
+        raise UsageError(f"unknown unit {name!r} (= {value!r}){_near(name)}")
+    if value is None:
+        return 0
+    number = _number(value)
+    if number is None:
+        raise UsageError(f"{name} = {value!r}: must be a finite number")
+    if number < 0:
+        raise UsageError(f"{name} = {value}: must not be negative")
+    if isinstance(number, Decimal) and name in _WHOLE:
+        raise UsageError(f"{name} = {value}: must be a whole number")
+    return number
+
+
+def _is_simple(counts: dict[str, Quantity]) -> bool:
+    """A quick yes for the common shapes: totals, and few subsets that fit into their totals side by side."""
+    inside_input: Quantity = 0
+    inside_output: Quantity = 0
+    for name, value in counts.items():
+        if name in _UNDER_INPUT:
+            inside_input += value
+        elif name in _UNDER_OUTPUT:
+            inside_output += value
+        elif CONTAINERS[name]:
+            return False
+    return inside_input <= counts.get("input_tokens", 0) and inside_output <= counts.get("output_tokens", 0)
+
+
+@dataclass(slots=True)
+class _Defects:
+    impossible: list[str]
+    incomplete: bool = False
+
+
+def _defects(counts: Mapping[str, Quantity]) -> _Defects:
+    """What is wrong with counts that are each fine alone, and whether something they imply was not given."""
+    found = _Defects([])
+    for name, value in counts.items():
+        for outer in CONTAINERS[name]:
+            if outer in counts:
+                if value > counts[outer]:
+                    found.impossible.append(f"{name} = {value}: is counted inside {outer} and cannot exceed its {counts[outer]}")
+            elif not CONTAINERS[outer] and UNITS[name].family == "tokens":
+                found.impossible.append(f"{name} = {value}: is counted inside {outer}, which was not given (or 0)")
+            else:
+                found.incomplete = True
+    if found.impossible:
+        return found
+    for outer, parts in _partitions(counts):
+        if (total := sum(counts[part] for part in parts)) > counts[outer]:
+            listed = " + ".join(f"{part} ({counts[part]})" for part in parts)
+            found.impossible.append(f"{listed} = {total}: are counted inside {outer} and cannot exceed its {counts[outer]}")
+    if not found.incomplete and not found.impossible:
+        found.incomplete = any(True for _ in _missing_overlaps(counts))
+    return found
+
+
+def _partitions(counts: Mapping[str, Quantity]) -> Iterator[tuple[str, list[str]]]:
+    """(unit, its given subsets that exclude each other), for each given unit and each dimension that divides it."""
+    for outer in counts:
+        by_dimension: dict[str, list[str]] = {}
+        outer_dimensions = UNITS[outer].dimensions
+        for name in counts:
+            extra = UNITS[name].dimensions - outer_dimensions
+            if len(extra) == 1 and outer_dimensions < UNITS[name].dimensions:
+                by_dimension.setdefault(next(iter(extra))[0], []).append(name)
+        for parts in by_dimension.values():
+            if len(parts) > 1:
+                yield outer, parts
+
+
+def _missing_overlaps(counts: Mapping[str, Quantity]) -> Iterator[tuple[str, Quantity]]:
+    """(unit, least count) of overlaps that must exist because two subsets together exceed their total, but are not given."""
+    for a, b in combinations(counts, 2):
+        da, db = UNITS[a].dimensions, UNITS[b].dimensions
+        if da <= db or db <= da or {k for k, _ in da - db} & {k for k, _ in db - da}:
+            continue
+        overlap, whole = _BY_DIMENSIONS.get(da | db), _BY_DIMENSIONS.get(da & db)
+        if overlap and whole and overlap not in counts and whole in counts:
+            least = counts[a] + counts[b] - counts[whole]
+            if least > 0:
+                yield overlap, least
+
+
+def _completed(given: Mapping[str, Quantity]) -> dict[str, Quantity]:
+    counts = {name: max(value, 0) for name, value in given.items()}
+    for name in sorted(counts, key=lambda n: -len(UNITS[n].dimensions)):
+        for outer in sorted(CONTAINERS[name], key=lambda n: -len(UNITS[n].dimensions)):
+            if outer not in given:
+                inside = [n for n in counts if UNITS[n].dimensions - UNITS[outer].dimensions and UNITS[outer].contains(UNITS[n])]
+                direct = [n for n in inside if not any(UNITS[m].contains(UNITS[n]) for m in inside)]
+                groups: dict[str, Quantity] = {}
+                for n in direct:
+                    key = min(k for k, _ in UNITS[n].dimensions - UNITS[outer].dimensions)
+                    groups[key] = groups.get(key, 0) + counts[n]
+                counts[outer] = max(groups.values(), default=0)
+    for name in sorted(counts, key=lambda n: len(UNITS[n].dimensions)):
+        for outer in CONTAINERS[name]:
+            counts[name] = min(counts[name], counts[outer])
+    for outer, parts in _partitions(counts):
+        excess = sum(counts[part] for part in parts) - counts[outer]
+        for part in sorted(parts, key=lambda n: counts[n]):
+            if excess > 0:
+                cut = min(excess, counts[part])
+                counts[part] -= cut
+                excess -= cut
+    for overlap, least in list(_missing_overlaps(counts)):
+        counts[overlap] = least
+    return counts
