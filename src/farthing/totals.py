@@ -1,0 +1,81 @@
+"""Totals: what a set of events adds up to, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from decimal import Decimal
+
+from farthing.event import Event
+from farthing.money import pico_to_usd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over events. All are ints; money is picodollars; `a + b` adds every field.
+
+    calls              billed calls (corrections and unbilled attempts are none)
+    cost_pico          what is known of the cost; `unpriced_calls` and `partial_calls` say what is not in it
+    unbilled_attempts  attempts that cost nothing; cache_hits: answered by a cache of the caller
+    errors             events that carry an error
+    """
+
+    calls: int = 0
+    cost_pico: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    unpriced_calls: int = 0
+    partial_calls: int = 0
+    estimated_calls: int = 0
+    unbilled_attempts: int = 0
+    cache_hits: int = 0
+    errors: int = 0
+
+    @classmethod
+    def of(cls, event: Event) -> Totals:
+        """The totals of one event; of a correction, what it changes."""
+        counts = event.usage_delta if event.corrects else event.usage.to_dict()
+
+        def count(unit: str) -> int:
+            return int(counts.get(unit, 0))
+
+        billed = event.calls
+        return cls(
+            calls=billed,
+            cost_pico=event.cost_pico or 0,
+            input_tokens=count("input_tokens"),
+            output_tokens=count("output_tokens"),
+            cache_read_tokens=count("cache_read_tokens"),
+            cache_write_tokens=count("cache_write_tokens"),
+            reasoning_tokens=count("output_reasoning_tokens"),
+            unpriced_calls=billed if event.price_status == "unpriced" else 0,
+            partial_calls=billed if "partial" in (event.price_status, event.usage_status) else 0,
+            estimated_calls=billed if event.usage_status == "estimated" else 0,
+            unbilled_attempts=int(not event.billed and not event.cache_hit),
+            cache_hits=int(event.cache_hit),
+            errors=int(event.error is not None),
+        )
+
+    @property
+    def usd(self) -> Decimal:
+        """The cost in exact US dollars."""
+        return pico_to_usd(self.cost_pico)
+
+    @property
+    def cost(self) -> float:
+        """The cost in US dollars as a float, rounded once here."""
+        return self.cost_pico / 10**12
+
+    @property
+    def total_tokens(self) -> int:
+        """input_tokens + output_tokens."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(**{name: getattr(self, name) + getattr(other, name) for name in TOTALS_FIELDS})
+
+
+TOTALS_FIELDS = tuple(f.name for f in fields(Totals))
+"""The names of the sums, in their order."""
