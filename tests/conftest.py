@@ -14,7 +14,7 @@ settings.load_profile("house")
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of recorded data and expected costs, beside the project or where FARTHING_SHARED says; else skip, loudly."""
+    """Recorded data and expected costs, beside the project or where FARTHING_SHARED says; else skip, loudly."""
     folder = Path(os.environ.get("FARTHING_SHARED") or Path(__file__).resolve().parents[2] / "shared")
     if not (folder / "golden" / "prices.json").is_file():
         pytest.skip(f"RECORDED DATA MISSING at {folder}: set FARTHING_SHARED to run the tests against real responses")

@@ -137,10 +137,10 @@ class Usage:
         self.problems = ()
         self._closed = True
         if not _is_simple(counts):
-            defects = _defects(counts)
-            if defects.impossible:
-                raise UsageError(defects.impossible[0])
-            self._closed = not defects.incomplete
+            impossible, incomplete = _defects(counts)
+            if impossible:
+                raise UsageError(impossible[0])
+            self._closed = not incomplete
 
     @classmethod
     def reported(cls, units: Mapping[str, Any]) -> Usage:
@@ -174,9 +174,9 @@ class Usage:
         self._closed = False
         self.problems = problems
         if problems or not _is_simple(counts):
-            defects = _defects(counts)
-            self.problems = tuple(dict.fromkeys((*problems, *defects.impossible)))
-            self._closed = not self.problems and not defects.incomplete
+            impossible, incomplete = _defects(counts)
+            self.problems = tuple(dict.fromkeys((*problems, *impossible)))
+            self._closed = not self.problems and not incomplete
         else:
             self._closed = True
         return self
@@ -309,84 +309,81 @@ def _is_simple(counts: dict[str, Quantity]) -> bool:
     return inside_input <= counts.get("input_tokens", 0) and inside_output <= counts.get("output_tokens", 0)
 
 
-@dataclass(slots=True)
-class _Defects:
-    impossible: list[str]
-    incomplete: bool = False
-
-
-def _defects(counts: Mapping[str, Quantity]) -> _Defects:
-    """What is wrong with counts that are each fine alone, and whether something they imply was not given."""
-    found = _Defects([])
+def _defects(counts: Mapping[str, Quantity]) -> tuple[list[str], bool]:
+    """(why the counts cannot be, whether they imply counts not given), for counts that are each fine alone."""
+    impossible: list[str] = []
     for name, value in counts.items():
         for outer in CONTAINERS[name]:
-            if outer in counts:
-                if value > counts[outer]:
-                    found.impossible.append(f"{name} = {value}: is counted inside {outer} and cannot exceed its {counts[outer]}")
-            elif not CONTAINERS[outer] and UNITS[name].family == "tokens":
-                found.impossible.append(f"{name} = {value}: is counted inside {outer}, which was not given (or 0)")
-            else:
-                found.incomplete = True
-    if found.impossible:
-        return found
+            if value > counts.get(outer, value):
+                impossible.append(f"{name} = {value}: is counted inside {outer} and cannot exceed its {counts[outer]}")
+            elif outer not in counts and UNITS[name].family == "tokens" and not CONTAINERS[outer]:
+                impossible.append(f"{name} = {value}: is counted inside {outer}, which was not given (or 0)")
+    if impossible:
+        return impossible, True
     for outer, parts in _partitions(counts):
-        if (total := sum(counts[part] for part in parts)) > counts[outer]:
+        total = sum(counts[part] for part in parts)
+        if total > counts[outer]:
             listed = " + ".join(f"{part} ({counts[part]})" for part in parts)
-            found.impossible.append(f"{listed} = {total}: are counted inside {outer} and cannot exceed its {counts[outer]}")
-    if not found.incomplete and not found.impossible:
-        found.incomplete = any(True for _ in _missing_overlaps(counts))
-    return found
+            impossible.append(f"{listed} = {total}: are counted inside {outer} and cannot exceed its {counts[outer]}")
+    completed = _completed(counts)
+    if not impossible:
+        impossible.extend(
+            f"{name} = {value}: does not fit with the other counts, which leave room for {completed.get(name, 0)}"
+            for name, value in counts.items()
+            if completed.get(name, 0) < value
+        )
+    return impossible, completed != counts
 
 
 def _partitions(counts: Mapping[str, Quantity]) -> Iterator[tuple[str, list[str]]]:
     """(unit, its given subsets that exclude each other), for each given unit and each dimension that divides it."""
     for outer in counts:
         by_dimension: dict[str, list[str]] = {}
-        outer_dimensions = UNITS[outer].dimensions
         for name in counts:
-            extra = UNITS[name].dimensions - outer_dimensions
-            if len(extra) == 1 and outer_dimensions < UNITS[name].dimensions:
-                by_dimension.setdefault(next(iter(extra))[0], []).append(name)
+            if UNITS[outer].contains(UNITS[name]):
+                extra = UNITS[name].dimensions - UNITS[outer].dimensions
+                if len(extra) == 1:
+                    by_dimension.setdefault(next(iter(extra))[0], []).append(name)
         for parts in by_dimension.values():
             if len(parts) > 1:
                 yield outer, parts
 
 
-def _missing_overlaps(counts: Mapping[str, Quantity]) -> Iterator[tuple[str, Quantity]]:
-    """(unit, least count) of overlaps that must exist because two subsets together exceed their total, but are not given."""
-    for a, b in combinations(counts, 2):
-        da, db = UNITS[a].dimensions, UNITS[b].dimensions
-        if da <= db or db <= da or {k for k, _ in da - db} & {k for k, _ in db - da}:
-            continue
-        overlap, whole = _BY_DIMENSIONS.get(da | db), _BY_DIMENSIONS.get(da & db)
-        if overlap and whole and overlap not in counts and whole in counts:
-            least = counts[a] + counts[b] - counts[whole]
-            if least > 0:
-                yield overlap, least
-
-
 def _completed(given: Mapping[str, Quantity]) -> dict[str, Quantity]:
-    counts = {name: max(value, 0) for name, value in given.items()}
-    for name in sorted(counts, key=lambda n: -len(UNITS[n].dimensions)):
-        for outer in sorted(CONTAINERS[name], key=lambda n: -len(UNITS[n].dimensions)):
-            if outer not in given:
-                inside = [n for n in counts if UNITS[n].dimensions - UNITS[outer].dimensions and UNITS[outer].contains(UNITS[n])]
-                direct = [n for n in inside if not any(UNITS[m].contains(UNITS[n]) for m in inside)]
-                groups: dict[str, Quantity] = {}
-                for n in direct:
-                    key = min(k for k, _ in UNITS[n].dimensions - UNITS[outer].dimensions)
-                    groups[key] = groups.get(key, 0) + counts[n]
-                counts[outer] = max(groups.values(), default=0)
-    for name in sorted(counts, key=lambda n: len(UNITS[n].dimensions)):
-        for outer in CONTAINERS[name]:
-            counts[name] = min(counts[name], counts[outer])
-    for outer, parts in _partitions(counts):
-        excess = sum(counts[part] for part in parts) - counts[outer]
-        for part in sorted(parts, key=lambda n: counts[n]):
-            if excess > 0:
-                cut = min(excess, counts[part])
-                counts[part] -= cut
-                excess -= cut
-    for overlap, least in list(_missing_overlaps(counts)):
-        counts[overlap] = least
-    return counts
+    """The counts as sums of what each unit has for itself, so that subsets always fit into their totals."""
+    own: dict[str, Quantity] = {}
+    for name in sorted(given, key=lambda unit: -len(UNITS[unit].dimensions)):
+        inside = [unit for unit in own if UNITS[name].contains(UNITS[unit])]
+        rest = max(given[name], 0) - sum(own[unit] for unit in inside)
+        own[name] = max(rest, 0)
+        if rest < 0:
+            _make_fit(own, inside, -rest)
+    units = dict.fromkeys(given) | dict.fromkeys(outer for unit in own for outer in (unit, *CONTAINERS[unit]))
+    sums: dict[str, Quantity] = {
+        unit: sum(value for part, value in own.items() if part == unit or UNITS[unit].contains(UNITS[part]))
+        for unit in units
+    }
+    return {unit: value for unit, value in sums.items() if value}
+
+
+def _make_fit(own: dict[str, Quantity], inside: list[str], excess: Quantity) -> None:
+    """Take `excess` out of the units inside a total: as overlap where two may overlap, else off the smallest."""
+    for a, b in combinations(sorted(inside), 2):
+        overlap = _overlap(a, b)
+        if overlap and (shared := min(excess, own[a], own[b])) > 0:
+            own[a] -= shared
+            own[b] -= shared
+            own[overlap] = own.get(overlap, 0) + shared
+            excess -= shared
+    for name in sorted(inside, key=own.__getitem__):
+        cut = min(excess, own[name])
+        own[name] -= cut
+        excess -= cut
+
+
+def _overlap(a: str, b: str) -> str | None:
+    """The unit that counts what is in both, e.g. cached images; None where nothing can be in both."""
+    da, db = UNITS[a].dimensions, UNITS[b].dimensions
+    if da <= db or db <= da or {k for k, _ in da - db} & {k for k, _ in db - da}:
+        return None
+    return _BY_DIMENSIONS.get(da | db)
