@@ -1,7 +1,7 @@
-"""A made-up company's LLM calls, as event lines: what `farthing sample` writes, `make run` shows and the benchmarks load.
+"""A made-up company's LLM calls, as event lines: for `farthing sample`, `make run` and the benchmarks.
 
-Each day depends on the seed and its date alone, so that tomorrow's sample repeats today's events and importing both adds
-nothing twice. Only `Random.random` and `getrandbits` are used: they give the same numbers on every Python.
+Each day depends on the seed and its date alone, so that tomorrow's sample repeats today's events and importing both
+adds nothing twice. Only `Random.random` and `getrandbits` are used: they give the same numbers on every Python.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from random import Random
@@ -23,8 +23,9 @@ CALLS_A_DAY = 700
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplePlan:
-    """How much to make up. `events` None: about CALLS_A_DAY a day; else exactly so many, if `end` lies not inside the last day.
+    """How much to make up.
 
+    events: None for about CALLS_A_DAY a day; else exactly so many where `end` is the end of a day.
     end: nothing happens after this moment (aware); the last day is the one that holds it.
     """
 
@@ -56,30 +57,68 @@ class _Model:
 
 
 MODELS = tuple(
-    _Model(*row.split())
-    for row in """
-    openai gpt-4o middle|anthropic claude-sonnet-4-5 large|google gemini-2.5-flash small|openai gpt-4o-mini small
-    openai text-embedding-3-small embed|anthropic claude-haiku-4-5 small|openai gpt-5.1 large|google gemini-2.5-pro large
-    in-house atlas-70b-instruct own|deepseek deepseek-chat middle|anthropic claude-opus-4-5 large|mistral mistral-large-2512 middle
-    openai gpt-5-mini small|groq llama-3.3-70b-versatile small|anthropic claude-sonnet-5-5 large|openai gpt-6-luna small
-    openai gpt-6-sol large|google gemini-3.8-flash small|x-ai grok-4.5 large|openai text-embedding-3-large embed
-    openai gpt-4.1 middle|openai gpt-4.1-mini small|openai gpt-4.1-nano small|openai o4-mini middle
-    openai o3 large|openai gpt-5 large|openai gpt-5-nano small|openai gpt-5.2 large
-    openai gpt-5.4 large|openai gpt-5.4-mini small|openai gpt-5.6-terra middle|openai gpt-oss-120b small
-    anthropic claude-opus-4-1 large|anthropic claude-sonnet-4-6 large|anthropic claude-opus-5-5 large|anthropic claude-haiku-5-5 small
-    google gemini-2.5-flash-lite small|google gemini-3.5-flash small|google gemini-embedding-001 embed|mistral mistral-medium-3-5 middle
-    mistral codestral-2508 small|mistral ministral-8b-2512 small|mistral mistral-embed embed|deepseek deepseek-reasoner middle
-    x-ai grok-4-fast-reasoning small|x-ai grok-code-fast-1 small|cohere command-a middle|cohere embed-v4.0 embed
-    voyageai voyage-3.5 embed|groq qwen/qwen3-32b small|perplexity sonar-pro middle|in-house atlas-8b-router own
-    """.replace("\n", "|").split("|")
-    if row.strip()
+    _Model(*words.split())
+    for words in (
+        "openai gpt-4o middle",
+        "anthropic claude-sonnet-4-5 large",
+        "google gemini-2.5-flash small",
+        "openai gpt-4o-mini small",
+        "openai text-embedding-3-small embed",
+        "anthropic claude-haiku-4-5 small",
+        "openai gpt-5.1 large",
+        "google gemini-2.5-pro large",
+        "in-house atlas-70b-instruct own",
+        "deepseek deepseek-chat middle",
+        "anthropic claude-opus-4-5 large",
+        "mistral mistral-large-2512 middle",
+        "openai gpt-5-mini small",
+        "groq llama-3.3-70b-versatile small",
+        "anthropic claude-sonnet-5-5 large",
+        "openai gpt-6-luna small",
+        "openai gpt-6-sol large",
+        "google gemini-3.8-flash small",
+        "x-ai grok-4.5 large",
+        "openai text-embedding-3-large embed",
+        "openai gpt-4.1 middle",
+        "openai gpt-4.1-mini small",
+        "openai gpt-4.1-nano small",
+        "openai o4-mini middle",
+        "openai o3 large",
+        "openai gpt-5 large",
+        "openai gpt-5-nano small",
+        "openai gpt-5.2 large",
+        "openai gpt-5.4 large",
+        "openai gpt-5.4-mini small",
+        "openai gpt-5.6-terra middle",
+        "openai gpt-oss-120b small",
+        "anthropic claude-opus-4-1 large",
+        "anthropic claude-sonnet-4-6 large",
+        "anthropic claude-opus-5-5 large",
+        "anthropic claude-haiku-5-5 small",
+        "google gemini-2.5-flash-lite small",
+        "google gemini-3.5-flash small",
+        "google gemini-embedding-001 embed",
+        "mistral mistral-medium-3-5 middle",
+        "mistral codestral-2508 small",
+        "mistral ministral-8b-2512 small",
+        "mistral mistral-embed embed",
+        "deepseek deepseek-reasoner middle",
+        "x-ai grok-4-fast-reasoning small",
+        "x-ai grok-code-fast-1 small",
+        "cohere command-a middle",
+        "cohere embed-v4.0 embed",
+        "voyageai voyage-3.5 embed",
+        "groq qwen/qwen3-32b small",
+        "perplexity sonar-pro middle",
+        "in-house atlas-8b-router own",
+    )
 )
 """Real models, and two of the company's own that no price list knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Agent:
-    """How one agent works. Tokens are medians of a call; `sizes` weighs the models it takes: large, middle, small, embed, own."""
+    """How one agent works. Tokens are medians of a call; `sizes` weighs its models: large, middle, small, embed, own."""
 
     name: str
     team: str
@@ -95,25 +134,130 @@ class _Agent:
 
 
 AGENTS = (
-    _Agent("customer_support", "support", 36, 2_300, 260, 0.55, 3, (5, 30, 60, 5, 0), ("chat", "email_reply", "refunds"),
-           ("question", "complaint", "refund")),
-    _Agent("research_agent", "research", 14, 9_500, 1_100, 0.30, 7, (70, 20, 5, 5, 0), ("market_brief", "document_analysis"),
-           ("deep_research", "summary")),
-    _Agent("code_generation", "engineering", 17, 14_000, 1_900, 0.70, 6, (80, 10, 10, 0, 0), ("pull_request", "code_review"),
-           ("feature", "bugfix", "review")),
-    _Agent("data_analysis", "analytics", 9, 6_200, 700, 0.20, 4, (30, 50, 20, 0, 0), ("dashboards", "forecasts"),
-           ("report", "ad_hoc"), True),
-    _Agent("internal_tooling", "operations", 8, 1_500, 180, 0.10, 2, (0, 20, 60, 0, 20), ("ticket_routing", "meeting_notes"),
-           ("classification", "summary")),
-    _Agent("document_search", "platform", 11, 900, 0, 0.0, 2, (0, 0, 0, 100, 0), ("knowledge_base",), ("indexing", "lookup"), True),
-    _Agent("content_moderation", "trust", 4, 600, 30, 0.0, 1, (0, 10, 90, 0, 0), ("reviews", "uploads"), ("classification",)),
+    _Agent(
+        "customer_support",
+        "support",
+        36,
+        2_300,
+        260,
+        0.55,
+        3,
+        (5, 30, 60, 5, 0),
+        ("chat", "email_reply", "refunds"),
+        ("question", "complaint", "refund"),
+    ),
+    _Agent(
+        "research_agent",
+        "research",
+        14,
+        9_500,
+        1_100,
+        0.30,
+        7,
+        (70, 20, 5, 5, 0),
+        ("market_brief", "document_analysis"),
+        ("deep_research", "summary"),
+    ),
+    _Agent(
+        "code_generation",
+        "engineering",
+        17,
+        14_000,
+        1_900,
+        0.70,
+        6,
+        (80, 10, 10, 0, 0),
+        ("pull_request", "code_review"),
+        ("feature", "bugfix", "review"),
+    ),
+    _Agent(
+        "data_analysis",
+        "analytics",
+        9,
+        6_200,
+        700,
+        0.20,
+        4,
+        (30, 50, 20, 0, 0),
+        ("dashboards", "forecasts"),
+        ("report", "ad_hoc"),
+        True,
+    ),
+    _Agent(
+        "internal_tooling",
+        "operations",
+        8,
+        1_500,
+        180,
+        0.10,
+        2,
+        (0, 20, 60, 0, 20),
+        ("ticket_routing", "meeting_notes"),
+        ("classification", "summary"),
+    ),
+    _Agent(
+        "document_search",
+        "platform",
+        11,
+        900,
+        0,
+        0.0,
+        2,
+        (0, 0, 0, 100, 0),
+        ("knowledge_base",),
+        ("indexing", "lookup"),
+        True,
+    ),
+    _Agent(
+        "content_moderation",
+        "trust",
+        4,
+        600,
+        30,
+        0.0,
+        1,
+        (0, 10, 90, 0, 0),
+        ("reviews", "uploads"),
+        ("classification",),
+    ),
     _Agent("agent_1", "", 1, 3_000, 400, 0.0, 2, (20, 60, 20, 0, 0), ("prototype",), ("experiment",)),
-)  # fmt: skip
+)
 """The company's agents; one of them bears a name that says nothing, as one always does."""
 
-_DOMAINS = ("invoice contract ticket catalog payroll survey claims inventory travel onboarding "
-            "legal security release marketing sales billing compliance hiring logistics quality").split()  # fmt: skip
-_ROLES = "extraction review triage summary drafting routing matching forecast translation audit".split()
+_DOMAINS = (
+    "invoice",
+    "contract",
+    "ticket",
+    "catalog",
+    "payroll",
+    "survey",
+    "claims",
+    "inventory",
+    "travel",
+    "onboarding",
+    "legal",
+    "security",
+    "release",
+    "marketing",
+    "sales",
+    "billing",
+    "compliance",
+    "hiring",
+    "logistics",
+    "quality",
+)
+_ROLES = (
+    "extraction",
+    "review",
+    "triage",
+    "summary",
+    "drafting",
+    "routing",
+    "matching",
+    "forecast",
+    "translation",
+    "audit",
+)
 
 _WEEK = (1.05, 1.1, 1.1, 1.05, 0.95, 0.32, 0.26)
 _BY_DAY = tuple(0.08 + math.exp(-((hour - 13.5) ** 2) / 18) for hour in range(24))
@@ -239,10 +383,18 @@ def _agents(count: int) -> tuple[_Agent, ...]:
         generation, place = divmod(i, len(_DOMAINS) * len(_ROLES))
         domain = _DOMAINS[place % len(_DOMAINS)]
         name = f"{domain}_{_ROLES[place // len(_DOMAINS)]}" + (f"_v{generation + 1}" if generation else "")
+        tokens = (int(base.input_tokens * size), int(base.output_tokens * size))
+        features = (domain, *base.features[:1])
         more.append(
-            _Agent(name, base.team, base.share * size / 4, int(base.input_tokens * size), int(base.output_tokens * size),
-                   base.cached, base.calls_a_task, base.sizes, (domain, *base.features[:1]), base.task_types, base.at_night)
-        )  # fmt: skip
+            replace(
+                base,
+                name=name,
+                share=base.share * size / 4,
+                features=features,
+                input_tokens=tokens[0],
+                output_tokens=tokens[1],
+            )
+        )
     return (*AGENTS[:count], *more)
 
 
