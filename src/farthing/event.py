@@ -34,7 +34,9 @@ PRICE_STATUSES = ("priced", "free", "reported", "partial", "unpriced")
 """How we know the cost, best first: from a price record; a price of zero that is meant; the provider's own figure;
 some units priced and others not; no price known (the cost is None, never 0)."""
 
-_WORSE = {status: rank for rank, status in enumerate(("priced", "free", "reported", "estimated", "partial", "unpriced"))}
+_WORSE = {
+    status: rank for rank, status in enumerate(("priced", "free", "reported", "estimated", "partial", "unpriced"))
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class Event:
     attempt         1 for the first try; billed: False for an attempt that costs nothing; cache_hit: answered by a
                     cache of the caller; error: what failed
     corrects        id of the event this one corrects
+    restates        of a correction: how many calls change from the statuses before it, `prior_usage_status` and
+                    `prior_price_status`, to its own, so that counters of unpriced and estimated calls add up too
     """
 
     id: str
@@ -135,6 +139,9 @@ class Event:
     cache_hit: bool = False
     error: str | None = None
     corrects: str | None = None
+    restates: int = 0
+    prior_usage_status: str | None = None
+    prior_price_status: str | None = None
 
     @property
     def at(self) -> datetime:

@@ -36,26 +36,32 @@ class Totals:
     @classmethod
     def of(cls, event: Event) -> Totals:
         """The totals of one event; of a correction, what it changes."""
-        counts = event.usage_delta if event.corrects else event.usage.to_dict()
+        counts = event.usage_delta if event.corrects is not None else event.usage.to_dict()
 
         def count(unit: str) -> int:
             return int(counts.get(unit, 0))
 
-        billed = event.calls
+        def calls_that(said: str, *, price: bool = False, usage: bool = False) -> int:
+            """The calls of which a status says so now, less those of which it said so before this correction."""
+            now = (price and event.price_status == said) or (usage and event.usage_status == said)
+            before = (price and event.prior_price_status == said) or (usage and event.prior_usage_status == said)
+            return (event.calls + event.restates) * now - event.restates * before
+
+        original = event.corrects is None
         return cls(
-            calls=billed,
+            calls=event.calls,
             cost_pico=event.cost_pico or 0,
             input_tokens=count("input_tokens"),
             output_tokens=count("output_tokens"),
             cache_read_tokens=count("cache_read_tokens"),
             cache_write_tokens=count("cache_write_tokens"),
             reasoning_tokens=count("output_reasoning_tokens"),
-            unpriced_calls=billed if event.price_status == "unpriced" else 0,
-            partial_calls=billed if "partial" in (event.price_status, event.usage_status) else 0,
-            estimated_calls=billed if event.usage_status == "estimated" else 0,
-            unbilled_attempts=int(not event.billed and not event.cache_hit),
-            cache_hits=int(event.cache_hit),
-            errors=int(event.error is not None),
+            unpriced_calls=calls_that("unpriced", price=True),
+            partial_calls=calls_that("partial", price=True, usage=True),
+            estimated_calls=calls_that("estimated", usage=True),
+            unbilled_attempts=int(original and not event.billed and not event.cache_hit),
+            cache_hits=int(original and event.cache_hit),
+            errors=int(original and event.error is not None),
         )
 
     @property
