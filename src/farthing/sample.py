@@ -118,7 +118,7 @@ MODELS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class _Agent:
-    """How one agent works. Tokens are medians of a call; `sizes` weighs its models: large, middle, small, embed, own."""
+    """How one agent works. Tokens: medians of a call; `sizes` weighs its models: large, middle, small, embed, own."""
 
     name: str
     team: str

@@ -1,0 +1,10 @@
+"""The command line. Each command group is a file, loaded when it is called, so that `farthing --help` is quick."""
+
+from __future__ import annotations
+
+from farthing.cli.app import farthing
+
+
+def main() -> None:
+    """Run the command line on `sys.argv` and exit: 0 done, 1 failed or bad lines, 2 used wrongly."""
+    farthing(prog_name="farthing")

@@ -1,0 +1,1 @@
+"""Importers: lines of files become calls, and calls entries of a ledger."""

@@ -1,0 +1,67 @@
+"""The program: its commands by name, each loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import click
+
+from farthing import __version__
+from farthing.cli.frame import App, Guarded, shared_options, short_helps
+
+COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "report": ("farthing.cli.report:report", "What was spent, by agent, model, user, day, ..."),
+        "explain": ("farthing.cli.evidence:explain", "Why an event costs what it costs, line by line."),
+        "verify": ("farthing.cli.evidence:verify", "Recompute every cost from its kept price record."),
+        "record": ("farthing.cli.record:record", "Record one call."),
+        "import": ("farthing.cli.imports:import_", "Read recorded responses, event lines or CSV."),
+        "export": ("farthing.cli.imports:export", "Write events as lines that can be imported."),
+        "price": ("farthing.cli.price:price", "What a call costs, or would cost with other models."),
+        "prices": ("farthing.cli.prices:prices", "The price list: look up, add your own, update."),
+        "sample": ("farthing.cli.sample:sample", "Make up event lines to try things with."),
+    }
+)
+"""name -> (where it is, what it does). A test holds the words to the commands' own."""
+
+
+class Lazy(Guarded):
+    """The group of all commands; a command's file is imported when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order people need them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(short_helps(COMMANDS))
+
+
+@click.group(
+    cls=Lazy,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@shared_options
+@click.version_option(__version__, "--version", message="farthing %(version)s", help="Print the version.")
+@click.pass_context
+def farthing(ctx: click.Context) -> None:
+    """Every token accounted for.
+
+    Without a command: how much was spent, where, within which budget, and what is trending.
+    """
+    ctx.ensure_object(App)
+    if ctx.invoked_subcommand is None:
+        show = importlib.import_module("farthing.cli.overview").show
+        show(ctx.obj)

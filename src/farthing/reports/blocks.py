@@ -1,0 +1,110 @@
+"""What a screen consists of, as values: titles, lines, figures, tables. `render.py` and `plain.py` draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+Style = str
+"""plain, strong, dim, accent, good, warn, bad: a meaning, not a colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of text that means something."""
+
+    text: str
+    style: Style = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A part of a whole, 0 to 1, drawn as long as there is room. Plain output leaves its column out."""
+
+    fraction: float
+
+
+Cell = str | Span | Bar
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column. `rank`: where there is no room, the highest goes first; rank 0 always stays, cut with … at worst."""
+
+    name: str
+    right: bool = False
+    rank: int = 0
+    least: int = 10  # of a column that is cut, the characters that stay
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under column names; `foot` rows stand under a line."""
+
+    columns: tuple[Column, ...]
+    rows: Sequence[Sequence[Cell]]
+    foot: Sequence[Sequence[Cell]] = ()
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of text, wrapped where it must be; `hang` characters deep from its second line on."""
+
+    spans: tuple[Span, ...] = ()
+    hang: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading, and a quieter word beside it."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A few numbers side by side: (label, value, lines below it)."""
+
+    items: Sequence[tuple[str, str, Sequence[Span]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Tables in a grid of two columns where there is room, else one under the other."""
+
+    tables: Sequence[Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Values over time as columns; plain output has one line of them. `first`, `last`: what stands under the ends."""
+
+    values: Sequence[int]
+    first: str
+    last: str
+    height: int = 4
+
+
+Block = Line | Heading | Table | Figures | Beside | Chart
+
+
+@dataclass(slots=True)
+class Page:
+    """Blocks from top to bottom, built by adding."""
+
+    blocks: list[Block] = field(default_factory=list)
+
+    def add(self, block: Block) -> None:
+        """One more block."""
+        self.blocks.append(block)
+
+    def line(self, *parts: str | Span, hang: int = 0) -> None:
+        """One more line of text; without parts an empty one."""
+        self.blocks.append(Line(tuple(Span(part) if isinstance(part, str) else part for part in parts), hang))
+
+
+def text_of(cell: Cell) -> str:
+    """A cell's text; a bar has none."""
+    return cell if isinstance(cell, str) else cell.text if isinstance(cell, Span) else ""

@@ -1,0 +1,71 @@
+"""Which columns of a table fit, and how wide each may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from farthing.reports.blocks import Bar, Cell, Table, text_of
+
+GAP = 2
+"""Spaces between columns."""
+
+BAR_LEAST, BAR_MOST = 6, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The columns that stay, by place, and their widths."""
+
+    places: tuple[int, ...]
+    widths: tuple[int, ...]
+
+
+def fit(table: Table, width: int | None) -> Fit:
+    """The columns of `table` in `width` characters; None: all of them, as wide as they are, but no bars.
+
+    First bars shrink, then columns of the highest rank go, then the widest column of rank 0 is cut.
+    """
+    cells = [*table.rows, *table.foot]
+    natural = [max([len(c.name), *(len(text_of(row[i])) for row in cells)]) for i, c in enumerate(table.columns)]
+    bars = {i for i in range(len(table.columns)) if any(isinstance(row[i], Bar) for row in table.rows)}
+    places = list(range(len(table.columns)))
+    if width is None:
+        places = [i for i in places if i not in bars]
+        return Fit(tuple(places), tuple(natural[i] for i in places))
+
+    def needed(least_bars: int = BAR_LEAST) -> int:
+        return sum(least_bars if i in bars else natural[i] for i in places) + GAP * (len(places) - 1)
+
+    while needed() > width:
+        rank = max(table.columns[i].rank for i in places)
+        if not rank:
+            break
+        places.remove(max(i for i in places if table.columns[i].rank == rank))
+    widths = {i: BAR_LEAST if i in bars else natural[i] for i in places}
+    missing = sum(widths.values()) + GAP * (len(places) - 1) - width
+    while missing > 0:
+        widest = max(places, key=lambda i: widths[i] - table.columns[i].least if i not in bars else -1)
+        if widths[widest] <= table.columns[widest].least:
+            break
+        widths[widest] -= 1
+        missing -= 1
+    for i in places:
+        if i in bars:
+            widths[i] = min(BAR_MOST, BAR_LEAST + max(0, -missing))
+    return Fit(tuple(places), tuple(widths[i] for i in places))
+
+
+def cut(text: str, width: int) -> str:
+    """The text, or its beginning and an ellipsis."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+
+
+def pad(text: str, width: int, *, right: bool) -> str:
+    """The text cut and padded to exactly `width`."""
+    return cut(text, width).rjust(width) if right else cut(text, width).ljust(width)
+
+
+def picked(row: Sequence[Cell], places: Sequence[int]) -> list[Cell]:
+    """The cells of a row that stay."""
+    return [row[i] for i in places]

@@ -1,0 +1,252 @@
+"""The screens that answer from sums: the overview, the first steps, the breakdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from farthing.event import from_us
+from farthing.ledger.store import Filter, Row
+from farthing.reports.blocks import Bar, Beside, Cell, Chart, Column, Figures, Heading, Page, Span, Table
+from farthing.reports.queries import TIME_KEYS, Breakdown
+from farthing.reports.summary import Overview
+from farthing.reports.text import change, count, money, places_for, plural, share
+from farthing.totals import Totals
+
+NOBODY = "(none)"
+"""How a missing value reads."""
+
+_TOP = 4
+
+
+def first_steps(url: str) -> Page:
+    """What an empty ledger shows."""
+    page = Page()
+    page.add(Heading("farthing", "every token accounted for"))
+    page.line()
+    page.line("Nothing has been recorded yet. The ledger will be ", Span(url, "accent"))
+    page.line()
+    steps = (
+        ("In your program", ["from farthing import CostTracker", "tracker = CostTracker()",
+                             "tracker.record(model='gpt-4o', input_tokens=1200, output_tokens=450, agent='writer')"]),
+        ("By hand", ["farthing record --model gpt-4o --input 1200 --output 450 --agent researcher"]),
+        ("What you have recorded", ["farthing import responses.jsonl usage.csv"]),
+        ("Just to look around", ["farthing sample --days 30 --out sample.jsonl",
+                                 "farthing --ledger demo.db import sample.jsonl", "farthing --ledger demo.db"]),
+    )  # fmt: skip
+    for title, lines in steps:
+        page.line(Span(title, "strong"))
+        for line in lines:
+            page.line("  ", Span(line, "accent"), hang=6)
+        page.line()
+    page.line(Span("farthing --help lists every command.", "dim"))
+    return page
+
+
+def overview_page(found: Overview, url: str) -> Page:
+    """How much, where, within budget, what is trending: one screen."""
+    page = Page()
+    page.add(Heading("farthing", url))
+    page.line()
+    page.add(Heading("How much", f"UTC, {found.now:%Y-%m-%d %H:%M}"))
+    page.add(_how_much(found))
+    for line in _doubts(found.recent, "in the last 30 days"):
+        page.line(*line, hang=2)
+    page.line()
+    page.add(Heading("Where", "last 30 days"))
+    page.add(Beside([_top(key, rows, found.recent) for key, rows in found.places.items()]))
+    page.line()
+    page.add(Heading("Within budget?"))
+    page.line("No budget is set, so nothing is held back: this shows spending as it is.")
+    page.line()
+    page.add(Heading("What is trending", "cost a day, last 30 days"))
+    first, last = found.daily[0][0], found.daily[-1][0]
+    page.add(Chart([totals.cost_pico for _, totals in found.daily], f"{first:%d %b}", f"{last:%d %b}"))
+    for line in _trend(found):
+        page.line(*line, hang=2)
+    return page
+
+
+def _how_much(found: Overview) -> Figures:
+    spans = (
+        ("today", found.today, found.before["today"], "yesterday"),
+        ("7 days", found.week, found.before["week"], "7 before"),
+        (f"{found.now:%B}", found.month, found.before["month"], "last month"),
+        ("in all", found.everything, None, ""),
+    )
+    items = []
+    for label, totals, before, what in spans:
+        notes = [Span(plural(totals.calls, "call"), "dim")]
+        if before is not None:
+            notes.append(Span(f"{what} {money(before.cost_pico)}" if before.calls else "", "dim"))
+        elif found.first_day:
+            notes.append(Span(f"since {found.first_day}", "dim"))
+        items.append((label, money(totals.cost_pico), notes))
+    return Figures(items)
+
+
+def _top(key: str, rows: Sequence[Row], whole: Totals) -> Table:
+    columns = (Column(key, least=12), Column("cost", right=True), Column("share", right=True), Column("", rank=1))
+    shown = [
+        (name_of(row.key[0]), money(row.totals.cost_pico), share(row.totals.cost_pico, whole.cost_pico),
+         Bar(_fraction(row.totals.cost_pico, rows[0].totals.cost_pico)))
+        for row in rows[:_TOP]
+    ]  # fmt: skip
+    if len(rows) > _TOP:
+        rest = sum(row.totals.cost_pico for row in rows[_TOP:])
+        words = f"{len(rows) - _TOP} more"
+        shown.append((Span(words, "dim"), Span(money(rest), "dim"), Span(share(rest, whole.cost_pico), "dim"), ""))  # type: ignore[arg-type]
+    return Table(columns, shown)
+
+
+def _fraction(part: int, whole: int) -> float:
+    return max(0, part) / whole if whole > 0 else 0.0
+
+
+def name_of(value: str | None) -> Cell:
+    """A key's value as a cell: what is missing is quiet."""
+    return Span(NOBODY, "dim") if value is None else value
+
+
+def _trend(found: Overview) -> Iterator[tuple[str | Span, ...]]:
+    moved = change(found.week.cost_pico, found.before["week"].cost_pico)
+    if moved:
+        up = found.week.cost_pico > found.before["week"].cost_pico
+        words = f"{moved} on the 7 before" if moved != "new" else "the first 7"
+        yield (
+            "The last 7 days: ",
+            Span(money(found.week.cost_pico), "strong"),
+            ", ",
+            Span(words, "warn" if up else "good"),
+        )
+    dearest_day, dearest = max(found.daily, key=lambda pair: pair[1].cost_pico)
+    if dearest.cost_pico:
+        yield (f"The dearest day: {dearest_day} with ", Span(money(dearest.cost_pico), "strong"))
+    if found.expected_month is not None and found.month.cost_pico:
+        yield (f"{found.now:%B} at this pace: ", Span(money(found.expected_month), "strong"))
+    moves = [m for m in found.moves[:3] if abs(m.now - m.before) * 50 > max(found.week.cost_pico, 1)]
+    if moves and found.before["week"].calls:
+        words = ", ".join(
+            f"{m.name or 'no agent'} {'+' if m.now > m.before else '-'}{money(abs(m.now - m.before))}" for m in moves
+        )
+        yield ("What moved it: ", words)
+
+
+def _doubts(totals: Totals, when: str) -> Iterator[tuple[str | Span, ...]]:
+    if totals.unpriced_calls:
+        yield (
+            Span(f"{plural(totals.unpriced_calls, 'call')} {when} without a known price", "warn"),
+            ", not in these sums: ",
+            Span("farthing report --where price_status=unpriced --by model", "accent"),
+        )
+
+
+def breakdown_page(found: Breakdown, *, title: str, width_of_bars: bool = True) -> Page:
+    """The rows as a table, the total under them, then what is not known."""
+    page = Page()
+    page.add(Heading(title, span_words(found.where)))
+    page.line()
+    if not found.rows:
+        page.line("No events.")
+        return page
+    page.add(_breakdown_table(found, bars=width_of_bars))
+    page.line()
+    for line in _footnotes(found):
+        page.line(*line, hang=2)
+    return page
+
+
+def _breakdown_table(found: Breakdown, *, bars: bool) -> Table:
+    rows = [row.totals for row in found.rows]
+    places = places_for([*(t.cost_pico for t in rows), found.total.cost_pico])
+    average_places = places_for(t.cost_pico // t.calls if t.calls else 0 for t in rows)
+    top = max((t.cost_pico for t in rows), default=0)
+    names = tuple(Column(key.replace("_", " "), least=14) for key in found.by)
+    columns = (
+        *names,
+        Column("calls", right=True, rank=2),
+        Column("tokens in", right=True, rank=3),
+        Column("cached", right=True, rank=5),
+        Column("out", right=True, rank=3),
+        Column("average", right=True, rank=4),
+        Column("cost", right=True),
+        Column("share", right=True, rank=1),
+        Column("", rank=1),
+    )
+
+    def cells(keys: Sequence[Cell], totals: Totals, bar: Cell) -> tuple[Cell, ...]:
+        average = money(totals.cost_pico // totals.calls, average_places) if totals.calls else ""
+        cost: Cell = money(totals.cost_pico, places)
+        if totals.calls and totals.calls == totals.unpriced_calls:
+            average, cost = "", Span("unpriced", "warn")
+        cached = share(totals.cache_read_tokens, totals.input_tokens)
+        counts = (count(totals.calls), count(totals.input_tokens), cached, count(totals.output_tokens))
+        return (*keys, *counts, average, cost, share(totals.cost_pico, found.total.cost_pico), bar)
+
+    body = [
+        cells(
+            [name_of(part) for part in row.key], row.totals, Bar(_fraction(row.totals.cost_pico, top)) if bars else ""
+        )
+        for row in found.rows
+    ]
+    blank = [""] * (len(found.by) - 1)
+    if found.rest[0]:
+        words = f"{count(found.rest[0])} {'older' if found.by[0] in TIME_KEYS else 'more'}"
+        body.append(cells([Span(words, "dim"), *blank], found.rest[1], ""))
+    return Table(columns, body, [cells(["total", *blank], found.total, "")])
+
+
+def _footnotes(found: Breakdown) -> Iterator[tuple[str | Span, ...]]:
+    total = found.total
+    notes = (
+        (total.unpriced_calls, "unpriced", "no price is known, their cost is not in the total", "warn"),
+        (total.partial_calls, "partial", "some counts or some prices are missing", "warn"),
+        (total.estimated_calls, "estimated", "the provider reported no counts", "warn"),
+    )
+    for number, name, meaning, style in notes:
+        if number:
+            part = share(number, total.calls)
+            yield (Span(f"{name} {part}", style), f" of calls ({count(number)}): {meaning}")
+    if found.unattributed is not None and found.unattributed.calls:
+        part = share(found.unattributed.cost_pico, total.cost_pico) or "0 %"
+        yield (
+            Span(f"unattributed {part}", "warn"),
+            f" of the cost: {plural(found.unattributed.calls, 'call')} without {found.by[0]}",
+        )
+    if total.unbilled_attempts or total.cache_hits or total.errors:
+        words = [
+            plural(total.unbilled_attempts, "unbilled attempt") if total.unbilled_attempts else "",
+            plural(total.cache_hits, "cache hit") if total.cache_hits else "",
+            plural(total.errors, "error") if total.errors else "",
+        ]
+        yield (Span("apart from these calls: ", "dim"), ", ".join(filter(None, words)))
+    if found.empty_names:
+        listed = ", ".join(found.empty_names[:5]) + (" …" if len(found.empty_names) > 5 else "")
+        yield (
+            Span(f"names that say nothing: {listed}", "warn"),
+            "; telling ones show where the money goes",
+        )
+
+
+def span_words(where: Filter) -> str:
+    """The filter in words: `2026-10-23 09:00 – now, agent=researcher`."""
+    words = []
+    if where.since_us is not None or where.until_us is not None:
+        first = _minute(where.since_us) if where.since_us is not None else "the beginning"
+        words.append(f"{first} – {_minute(where.until_us) if where.until_us is not None else 'now'} UTC")
+    else:
+        words.append("all time")
+    if where.org is not None:
+        words.append(f"org={where.org}")
+    words += [f"{key}={'(none)' if value is None else value}" for key, value in where.equals.items()]
+    return ", ".join(words)
+
+
+def _minute(moment_us: int) -> str:
+    moment = from_us(moment_us).astimezone(UTC)
+    return f"{moment:%Y-%m-%d}" if (moment.hour, moment.minute) == (0, 0) else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def day_of(moment: datetime | None) -> str:
+    """The day of a moment, or `now` for an open end."""
+    return "now" if moment is None else f"{moment:%Y-%m-%d}"
