@@ -134,7 +134,7 @@ def test_the_working_directory_comes_over_the_users_file_and_the_environment_ove
     ],
 )
 def test_a_working_directory_cannot_send_the_ledger_elsewhere(own: Path, here: Path, ledger: str) -> None:
-    """A stranger's checkout may name a relative path inside itself, nothing else; the refusal names all there is to know."""
+    """A stranger's checkout may name a relative path inside itself, nothing else; the refusal says why and what to do."""
     path = write(here, f'ledger = "{ledger}"')
     with pytest.raises(ConfigError) as refused:
         settings(own, here)

@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"budgets"}),
     frozenset({"reports"}),
     frozenset({"optimize"}),
-    frozenset({"tracker", "classic", "testing"}),
+    frozenset({"tracker", "details", "recording", "running", "answers", "traces", "classic", "testing"}),
     frozenset({"capture"}),
     frozenset({"alerts"}),
     frozenset({"server"}),
@@ -32,7 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 ONE_FAMILY = (
     {"errors", "money", "usage", "event", "totals"},
-    {"tracker", "classic", "testing"},
+    {"tracker", "details", "recording", "running", "answers", "traces", "classic", "testing"},
     {"cli", "sample", "__main__"},
 )
 VALUES = {"errors", "money", "usage", "event", "totals"}

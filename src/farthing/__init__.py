@@ -1,1 +1,132 @@
-"""farthing: every token accounted for."""
+"""farthing: every token accounted for.
+
+    import farthing
+
+    tracker = farthing.CostTracker()
+    event = tracker.record("claude-sonnet-4-20250514", input_tokens=1500, output_tokens=1000, agent="researcher")
+    event.cost                                  # 0.0195
+    tracker.get_summary()
+
+    farthing.price("gpt-4o", farthing.Usage(input_tokens=1500, output_tokens=350)).usd
+    farthing.extract(response_body).usage
+
+Names are loaded when first used, so that importing farthing costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from farthing.config import Settings, load_settings
+    from farthing.errors import (
+        ConfigError,
+        ExtractionError,
+        FarthingError,
+        InputError,
+        LedgerBusy,
+        LedgerCorrupt,
+        LedgerError,
+        LedgerFull,
+        LedgerUnavailable,
+        PriceError,
+        UsageError,
+    )
+    from farthing.event import Attribution, Event
+    from farthing.ledger.open import open_ledger
+    from farthing.ledger.store import Filter, Question, Row, Store
+    from farthing.pricing import calculate_cost, price, register_model_pricing
+    from farthing.pricing.catalog import Catalog
+    from farthing.pricing.cost import Cost
+    from farthing.pricing.extract import Extraction, extract
+    from farthing.totals import Totals
+    from farthing.traces import Observation, Trace
+    from farthing.tracker import CostTracker
+    from farthing.usage import UNITS, Usage
+
+    __version__: str
+
+__all__ = [
+    "UNITS",
+    "Attribution",
+    "Catalog",
+    "ConfigError",
+    "Cost",
+    "CostTracker",
+    "Event",
+    "Extraction",
+    "ExtractionError",
+    "FarthingError",
+    "Filter",
+    "InputError",
+    "LedgerBusy",
+    "LedgerCorrupt",
+    "LedgerError",
+    "LedgerFull",
+    "LedgerUnavailable",
+    "Observation",
+    "PriceError",
+    "Question",
+    "Row",
+    "Settings",
+    "Store",
+    "Totals",
+    "Trace",
+    "Usage",
+    "UsageError",
+    "__version__",
+    "calculate_cost",
+    "extract",
+    "load_settings",
+    "open_ledger",
+    "price",
+    "register_model_pricing",
+]
+
+_WHERE = {
+    "config": ("Settings", "load_settings"),
+    "errors": (
+        "ConfigError",
+        "ExtractionError",
+        "FarthingError",
+        "InputError",
+        "LedgerBusy",
+        "LedgerCorrupt",
+        "LedgerError",
+        "LedgerFull",
+        "LedgerUnavailable",
+        "PriceError",
+        "UsageError",
+    ),
+    "event": ("Attribution", "Event"),
+    "ledger.open": ("open_ledger",),
+    "ledger.store": ("Filter", "Question", "Row", "Store"),
+    "pricing": ("calculate_cost", "price", "register_model_pricing"),
+    "pricing.catalog": ("Catalog",),
+    "pricing.cost": ("Cost",),
+    "pricing.extract": ("Extraction", "extract"),
+    "totals": ("Totals",),
+    "traces": ("Observation", "Trace"),
+    "tracker": ("CostTracker",),
+    "usage": ("UNITS", "Usage"),
+}
+_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
+_SUBMODULES = frozenset({"classic", "config", "errors", "testing"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        value = getattr(import_module(f"farthing.{_MODULE_OF[name]}"), name)
+    elif name in _SUBMODULES:
+        value = import_module(f"farthing.{name}")
+    elif name == "__version__":
+        value = import_module("importlib.metadata").version("farthing")
+    else:
+        raise AttributeError(f"module 'farthing' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

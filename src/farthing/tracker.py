@@ -1,0 +1,412 @@
+"""CostTracker: the face of the library. It records calls, keeps the run's totals, and never breaks the host program.
+
+Wrong arguments raise (`UsageError`, `InputError`, `TypeError`): the caller can mend them. Trouble of the ledger and
+faults of ours do not: they are counted (`faults`, `lost`), logged once each, and the call goes on; the event is
+returned and stands in the run's totals all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import logging
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, Unpack, cast
+
+from farthing import answers
+from farthing.config import Settings, default_ledger_url, load_settings, parse_attributes, user_hash_key
+from farthing.details import CallDetails, attribution_of, parted
+from farthing.errors import ExtractionError, FarthingError, InputError, LedgerError, LedgerUnavailable, UsageError
+from farthing.event import EMPTY, Attribution, Event, new_id, to_us
+from farthing.ledger.open import open_ledger
+from farthing.ledger.store import DURABILITIES, Durability, Filter, Question, Row, Store
+from farthing.pricing.catalog import Catalog
+from farthing.pricing.extract import extract
+from farthing.recording import USES_NOTHING, Entry, call_of, calls_of, price_call, readable, unpriced_entry
+from farthing.running import Group, RunningTotals, TokenUsage, total
+from farthing.totals import Totals
+from farthing.traces import Trace, trace_of
+
+LOG = logging.getLogger("farthing")
+CALLS_LOG = logging.getLogger("farthing.calls")
+"""One INFO line a call, its fields as the record's attributes."""
+
+RETRY_OPENING_S = 30.0
+"""How long a ledger that could not be opened is left alone: the host does not wait for it on every call."""
+
+_KNOWN_ATTRIBUTIONS = 4_096
+_number = itertools.count(1)
+_trackers: weakref.WeakSet[CostTracker] = weakref.WeakSet()
+
+
+class CostTracker:
+    """Records what calls cost. Safe to share between threads; a forked child goes on with its parent's totals.
+
+    url         the ledger; default: FARTHING_URL, farthing.toml, else the user's data folder. Opened when first needed
+    scope       `run`: totals are those of this tracker; `ledger`: of everything in the ledger
+    durability  `commit` (a returned record survives a killed process), `full` (a power loss too), `queued`
+    catalog     the prices; default: a child of the common catalog, so that prices registered here stay here
+    attributes  what every call is for where it says nothing itself: a mapping, `agent=a,team=b`, or an Attribution;
+                over those of FARTHING_ATTRIBUTES and farthing.toml
+    clock       gives the present moment, for tests
+    ledger      an open store to use instead of `url`; it stays the caller's to close
+    """
+
+    def __init__(
+        self,
+        url: str | Path | None = None,
+        *,
+        scope: Literal["run", "ledger"] = "run",
+        durability: Durability | None = None,
+        catalog: Catalog | None = None,
+        attributes: Mapping[str, Any] | Attribution | str | None = None,
+        clock: Callable[[], datetime] | None = None,
+        ledger: Store | None = None,
+    ) -> None:
+        if scope not in ("run", "ledger"):
+            raise InputError(f"scope = {scope!r}: must be 'run' or 'ledger'")
+        if durability is not None and durability not in DURABILITIES:
+            raise InputError(f"durability = {durability!r}: must be one of {', '.join(DURABILITIES)}")
+        if url is not None and ledger is not None:
+            raise InputError("url and ledger: name one of them")
+        self.scope = scope
+        self._settings: Settings = load_settings()
+        self._url = url
+        self._durability = durability or cast(Durability, self._settings.durability)
+        self._catalog = catalog
+        self._clock = clock
+        self._store = ledger
+        self._owns_store = ledger is None
+        self._closed = False
+        self._opening_failed: LedgerError | None = None
+        self._retry_at = 0.0
+        self._run = RunningTotals()
+        self._known_attributions: dict[object, Attribution] = {}
+        self._defaults = self._default_attribution(attributes)
+        self._told: set[str] = set()
+        self.faults = 0
+        self.lost = 0
+        self._start_process()
+        _trackers.add(self)
+
+    def _start_process(self) -> None:
+        """What belongs to one process: the locks, and the name under which events are recorded."""
+        self._lock = threading.Lock()
+        self._run.after_fork()
+        self.recorder = f"{socket.gethostname()}/{os.getpid()}/{next(_number)}-{new_id()[-8:]}"
+
+    # --- recording -------------------------------------------------------------------------------------------------
+
+    def record(
+        self,
+        model: str | None = None,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        agent: str | None = None,
+        **details: Unpack[CallDetails],
+    ) -> Event:
+        """Records one call and returns its event (`.cost`, `.usd`, `.status`); `CallDetails` lists the other keywords.
+
+        Counts are inclusive: cached tokens are inside `input_tokens`, reasoning inside `output_tokens`. Of a `response`
+        that bills several models, the first event is returned and all are recorded.
+        Impossible counts raise UsageError, unusable arguments InputError, an unreadable response ExtractionError.
+        """
+        counts, who, rest = parted(details) if details else ({}, {}, {})
+        if input_tokens is not None:
+            counts["input_tokens"] = input_tokens
+        if output_tokens is not None:
+            counts["output_tokens"] = output_tokens
+        if agent is not None:
+            who["agent"] = agent
+        response = rest.get("response")
+        if not model and response is None and rest.get("operation") not in USES_NOTHING:
+            raise InputError("model: name the model that was called, or give its response=")
+        call = call_of(model, counts, self._attributed(who), rest, self._now_us(), self.recorder)
+        try:
+            if response is None:
+                entries = [price_call(self.catalog, call)]
+            else:
+                found = extract(readable(response), provider=call.provider)
+                entries = [price_call(self.catalog, one) for one in calls_of(found, call)]
+        except (UsageError, InputError, ExtractionError):
+            raise
+        except Exception as fault:  # noqa: BLE001 - the fault boundary
+            self._count_fault("pricing a call", fault)
+            entries = [unpriced_entry(call, f"{type(fault).__name__} in farthing: {fault}")]
+        self._keep(entries, may_be_known=call.event_id is not None)
+        return entries[0][0]
+
+    def _keep(self, entries: list[Entry], *, may_be_known: bool) -> None:
+        """Counts entries into the run and writes them to the ledger. The one place where faults of ours end."""
+        for event, _ in entries:
+            self._run.add(event, may_be_known=may_be_known or event.dedupe_key != event.id)
+        try:
+            store = self._open()
+            if len(entries) == 1:
+                store.append(*entries[0])
+            else:
+                store.append_many(entries)
+        except Exception as fault:  # noqa: BLE001 - the fault boundary
+            self._count_fault("writing to the ledger", fault, lost=len(entries))
+        if self._settings.log_calls and CALLS_LOG.isEnabledFor(logging.INFO):
+            for event, _ in entries:
+                CALLS_LOG.info("LLM API call", extra=answers.log_line(event))
+
+    def _count_fault(self, doing: str, fault: Exception, lost: int = 0) -> None:
+        """Counts a fault and logs it: each kind of message once, so that a full disk does not flood the log."""
+        with self._lock:
+            self.faults += 1
+            self.lost += lost
+            text = f"{doing}: {fault}" if isinstance(fault, FarthingError) else f"{doing}: {fault!r}"
+            if text in self._told or len(self._told) > 100:
+                return
+            self._told.add(text)
+        expected = isinstance(fault, LedgerError)
+        LOG.error("farthing: %s; the program goes on, losses are counted", text, exc_info=None if expected else fault)
+
+    def _now_us(self) -> int | None:
+        return None if self._clock is None else to_us(self._clock())
+
+    def _attributed(self, who: dict[str, Any]) -> Attribution:
+        """The attribution of a call, defaults filled in; made once for each distinct set of keywords."""
+        if not who:
+            return self._defaults
+        if len(who) == 1 and "agent" in who:
+            key: object = who["agent"]
+        elif "metadata" in who:
+            return self._attribution(who)
+        else:
+            key = tuple(who.items())
+        try:
+            known = self._known_attributions.get(key)
+        except TypeError:  # an unhashable value: the check of its kind says what is wrong
+            return self._attribution(who)
+        if known is None:
+            known = self._attribution(who)
+            if len(self._known_attributions) >= _KNOWN_ATTRIBUTIONS:
+                self._known_attributions.clear()
+            self._known_attributions[key] = known
+        return known
+
+    def _attribution(self, who: Mapping[str, Any]) -> Attribution:
+        if who.get("user") is not None and self._settings.hash_users:
+            who = {**who, "user": self.hashed_user(str(who["user"]))}
+        return attribution_of(who).with_defaults(self._defaults)
+
+    def _default_attribution(self, attributes: Mapping[str, Any] | Attribution | str | None) -> Attribution:
+        self._defaults = Attribution()
+        configured = self._attribution(self._settings.attributes.to_dict())
+        if attributes is None:
+            return configured
+        if isinstance(attributes, Attribution):
+            attributes = attributes.to_dict()
+        elif isinstance(attributes, str):
+            attributes = parse_attributes(attributes, "attributes")
+        return self._attribution(attributes).with_defaults(configured)
+
+    def hashed_user(self, user: str) -> str | None:
+        """A user id as it is stored where `hash_users` is on: the same for the same user, and not to be guessed back.
+
+        None where the key can be neither read nor made: then the user is left out rather than stored in the clear.
+        """
+        try:
+            key = user_hash_key(self._settings)
+        except (OSError, FarthingError) as fault:
+            self._count_fault("hashing a user id, which is left out", fault)
+            return None
+        return "u_" + hmac.new(key, user.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+
+    # --- prices and ledger -----------------------------------------------------------------------------------------
+
+    @property
+    def catalog(self) -> Catalog:
+        """The prices of this tracker."""
+        if self._catalog is None:
+            with self._lock:
+                self._catalog = self._catalog or Catalog.default().child()
+        return self._catalog
+
+    def register_model_pricing(
+        self,
+        model: str,
+        input_price_per_million: Any = None,
+        output_price_per_million: Any = None,
+        provider: str = "custom",
+        **more: Any,
+    ) -> None:
+        """Sets the price of a model for this tracker, from now on; `more` as in `Catalog.register`."""
+        self.catalog.register(model, input_price_per_million, output_price_per_million, provider, **more)
+
+    @property
+    def ledger(self) -> Store:
+        """The open ledger. One that cannot be opened: LedgerError, here and in every question to the ledger."""
+        return self._open(insist=True)
+
+    def _open(self, *, insist: bool = False) -> Store:
+        store = self._store
+        if store is not None:
+            return store
+        with self._lock:
+            if self._store is None:
+                if self._closed:
+                    raise LedgerUnavailable("this tracker is closed; make a new CostTracker")
+                if self._opening_failed is not None and not insist and time.monotonic() < self._retry_at:
+                    raise self._opening_failed
+                url = self._url if self._url is not None else default_ledger_url(self._settings)
+                try:
+                    self._store = open_ledger(url, durability=self._durability)
+                except LedgerError as error:
+                    self._opening_failed = error.with_traceback(None)
+                    self._retry_at = time.monotonic() + RETRY_OPENING_S
+                    raise
+            return self._store
+
+    def flush(self) -> None:
+        """Returns when everything recorded so far is written."""
+        if self._store is not None:
+            self._store.flush()
+
+    def close(self) -> None:
+        """Writes what is queued and closes the ledger that this tracker opened. The run's totals can still be read."""
+        self._closed = True
+        if self._store is not None and self._owns_store:
+            store, self._store = self._store, None
+            store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- totals ----------------------------------------------------------------------------------------------------
+
+    def _groups(self) -> dict[Group, Totals]:
+        if self.scope == "run":
+            return self._run.snapshot()
+        rows = self.breakdown("agent", "model", "provider")
+        return {cast(Group, row.key): row.totals for row in rows}
+
+    def _filter(self, since: datetime | None, until: datetime | None, where: Mapping[str, str | None]) -> Filter:
+        equals = dict(where)
+        if self._settings.hash_users and equals.get("user") is not None:
+            equals["user"] = self.hashed_user(str(equals["user"]))
+        return Filter(
+            since_us=None if since is None else to_us(since),
+            until_us=None if until is None else to_us(until),
+            equals=equals or EMPTY,
+        )
+
+    def breakdown(
+        self, *by: str, since: datetime | None = None, until: datetime | None = None, **where: str | None
+    ) -> list[Row]:
+        """Totals of the ledger for each value of `by`, of the calls that `where` names (`agent="a"`, `model="m"`, ...).
+
+        `by`: attribution fields, model, provider, day, week, month, `metadata.<key>`, ...; none: one row of everything.
+        A metadata key in `where` is written `**{"metadata.ticket": "ABC-1"}`.
+        """
+        return self._rows(by, self._filter(since, until, where))
+
+    def _rows(self, by: tuple[str, ...], where: Filter) -> list[Row]:
+        store = self.ledger
+        store.flush()
+        return store.totals(Question(by=by, where=where))
+
+    def totals(self, *, since: datetime | None = None, until: datetime | None = None, **where: str | None) -> Totals:
+        """What was used and spent: of this run, or, with `scope="ledger"` or any filter, of the ledger."""
+        if self.scope == "run" and since is None and until is None and not where:
+            return total(self._run.snapshot().values())
+        return total(row.totals for row in self.breakdown(since=since, until=until, **where))
+
+    @property
+    def total_usd(self) -> Decimal:
+        """What is known to have been spent, in exact US dollars."""
+        return self.totals().usd
+
+    @property
+    def total_cost(self) -> float:
+        """What is known to have been spent, in US dollars, rounded once to a float."""
+        return self.totals().cost
+
+    @property
+    def unpriced_calls(self) -> int:
+        """Calls whose cost is not in the totals, because nobody knows their price."""
+        return self.totals().unpriced_calls
+
+    def by_agent(self) -> dict[str, float]:
+        """US dollars of each agent, the dearest first; calls without an agent are `unattributed`."""
+        return answers.costs(answers.by_agent(self._groups()))
+
+    def by_model(self) -> dict[str, float]:
+        """US dollars of each model, the dearest first."""
+        return answers.costs(answers.by_model(self._groups()))
+
+    def by_provider(self) -> dict[str, float]:
+        """US dollars of each provider, the dearest first."""
+        return answers.costs(answers.by_provider(self._groups()))
+
+    def get_summary(self) -> dict[str, Any]:
+        """Totals, averages of a call, and the breakdowns by agent and by model."""
+        return answers.summary(self._groups())
+
+    def get_usage_metrics(self) -> dict[str, Any]:
+        """Calls, tokens, and how well they are used: token_efficiency, cost_per_1k_output_tokens."""
+        return answers.usage_metrics(self._groups())
+
+    def report(self) -> dict[str, Any]:
+        """total_tokens, total_cost_usd (four decimals) and calls_by_model."""
+        return answers.report(self._groups())
+
+    def unattributed_share(self) -> float:
+        """The part of the known cost, from 0 to 1, that no agent claims."""
+        parts = answers.by_agent(self._groups())
+        whole = sum(totals.cost_pico for totals in parts.values())
+        nobody = parts.get(answers.UNATTRIBUTED, Totals()).cost_pico
+        return nobody / whole if whole else 0.0
+
+    def agent_total(self, agent: str) -> TokenUsage:
+        """The tokens of one agent."""
+        return TokenUsage.of(total(t for group, t in self._groups().items() if group[0] == agent))
+
+    def top_agents(self, n: int = 10) -> list[tuple[str, TokenUsage]]:
+        """The n agents that use the most tokens, the greatest first."""
+        used = [(name, TokenUsage.of(totals)) for name, totals in answers.by_agent(self._groups()).items()]
+        return sorted(used, key=lambda pair: (-pair[1].total_tokens, pair[0]))[:n]
+
+    def task_cost(
+        self, agent: str, task: str, input_rate: float | None = None, output_rate: float | None = None
+    ) -> float:
+        """US dollars of one task of an agent, 0.0 where it is not known; at rates per million tokens where given."""
+        where = {"agent": agent, "task": task}
+        if self.scope == "run":
+            where["recorder"] = self.recorder
+        spent = total(row.totals for row in self._rows((), Filter(equals=where)))
+        if input_rate is None and output_rate is None:
+            return spent.cost
+        return spent.input_tokens * (input_rate or 0) / 1_000_000 + spent.output_tokens * (output_rate or 0) / 1_000_000
+
+    def trace(self, trace_id: str) -> Trace:
+        """A trace with its observations and costs, from the ledger; of an unknown id, one without observations."""
+        store = self.ledger
+        store.flush()
+        return trace_of(trace_id, store.events(Filter(equals={"trace": trace_id})))
+
+
+def _after_fork_in_child() -> None:
+    for tracker in list(_trackers):
+        tracker._start_process()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
