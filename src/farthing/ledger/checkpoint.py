@@ -1,0 +1,106 @@
+"""A thread that moves pages from the write-ahead log into the file, so that callers never do and it stays small."""
+
+from __future__ import annotations
+
+import threading
+
+from farthing.errors import LedgerBusy, LedgerError
+from farthing.ledger import forks
+from farthing.ledger.engine import Database
+
+PAGE = 4096
+PASSIVE_PAGES = 1000
+"""From this length on (4 MB) pages are moved while writers go on."""
+RESTART_PAGES = 6000
+"""From this length on (24 MB) writers wait for the last pages, so that the log starts again from its beginning."""
+MOST_PAGES = (64 << 20) // PAGE
+"""The length that writers of many rows do not pass: they wait for the thread."""
+_PATIENCE_S = 0.02
+"""How long readers of an older state may hold up a restart, during which writers wait."""
+
+
+class Checkpointer:
+    """Told of each commit; starts its thread when there is something to do for the first time."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.faults = 0
+        self.last_fault: str | None = None
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self.pages = 0
+        self._next = PASSIVE_PAGES
+        self._wake = threading.Event()
+        self._rested = threading.Event()
+        self._gate = threading.Lock()
+        self._held = False
+        self._stop = False
+        self._database: Database | None = None
+        self._thread: threading.Thread | None = None
+
+    def committed(self, pages: int) -> None:
+        """A commit has made the log `pages` long."""
+        self.pages = pages
+        if pages < PASSIVE_PAGES:
+            self._next = PASSIVE_PAGES
+        elif pages >= self._next:
+            self._next = pages + PASSIVE_PAGES
+            self._rested.clear()
+            self._wake.set()
+            if self._thread is None and not self._stop:
+                self._thread = threading.Thread(target=self._run, name="farthing-checkpoint", daemon=True)
+                self._thread.start()
+
+    def wait_for_room(self, patience_s: float = 1.0) -> None:
+        """Return when the log is well below its bound, or after `patience_s`: a reader can hold it up."""
+        if self.pages > MOST_PAGES // 2 and self._thread is not None:
+            self._rested.wait(patience_s)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._stop = True
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=10.0)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            with self._gate:
+                if self._stop:
+                    break
+                self._work()
+            self._rested.set()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _work(self) -> None:
+        try:
+            if self._database is None:
+                self._database = Database(self._path, patience_s=_PATIENCE_S)
+            length, _moved = self._database.checkpoint("passive")
+            if length >= RESTART_PAGES:
+                self._database.checkpoint("restart")
+        except LedgerBusy:
+            pass  # another process is at it, or readers hold an older state: the next commits wake us again
+        except LedgerError as error:
+            self.faults += 1
+            self.last_fault = str(error)
+
+    def before_fork(self) -> None:
+        """Wait until the thread is outside of SQLite."""
+        self._held = self._gate.acquire(timeout=forks.HOLD_S)
+
+    def after_fork_in_parent(self) -> None:
+        """Let the thread go on."""
+        if self._held:
+            self._gate.release()
+
+    def after_fork_in_child(self) -> None:
+        """The thread has stayed with the parent."""
+        forks.keep_for_ever(self._database)
+        self._fresh()

@@ -1,0 +1,231 @@
+"""Open connections to SQLite: the only file that knows `apsw`. Its errors leave here as ours.
+
+`apsw` brings a SQLite of its own, without the race of resetting the WAL that loses commits in builds before 3.51.3.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from farthing.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerFull, LedgerUnavailable
+
+if TYPE_CHECKING:
+    import apsw
+
+APPLICATION_ID = 0x66727468
+"""'frth': marks a file as a ledger."""
+
+PATIENCE_S = 10.0
+"""How long a lock that another process holds is waited for."""
+
+WRITER_VERSION = 1
+"""What this code writes. `farthing_writer()` gives it to triggers that forbid older writers (migrate.py)."""
+
+_chance = random.Random()  # of our own: the host program's seeded sequences stay as they are
+
+
+class Database:
+    """One connection. To be used by one thread at a time."""
+
+    __slots__ = ("_connection", "_cursor", "path")
+
+    def __init__(
+        self, path: str, *, full: bool = False, read_only: bool = False, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Open `path` (":memory:" too), which must exist. `full`: commits survive power loss."""
+        import apsw
+
+        self.path = path
+        try:
+            connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+            self._connection = connection
+            self._cursor = connection.cursor()
+            connection.set_busy_handler(_waiter(patience_s))
+            connection.create_scalar_function("farthing_writer", _writer_version, 0)
+            self._set_up(full, read_only, patience_s)
+        except apsw.Error as error:
+            raise translated(error, path) from error
+
+    def _set_up(self, full: bool, read_only: bool, patience_s: float) -> None:
+        cursor = self._cursor
+        if self.path != ":memory:":
+            self._use_wal(patience_s)
+        cursor.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+        cursor.execute("PRAGMA secure_delete = ON")
+        cursor.execute("PRAGMA cache_size = -16000")
+        cursor.execute(f"PRAGMA journal_size_limit = {64 << 20}")
+        self._connection.wal_autocheckpoint(0)
+        if read_only:
+            cursor.execute("PRAGMA query_only = ON")
+
+    def _use_wal(self, patience_s: float) -> None:
+        """Turn the WAL on where it is not: SQLite does not wait for others here, so we do."""
+        import apsw
+
+        until = time.monotonic() + patience_s
+        while True:
+            try:
+                mode = self._cursor.execute("PRAGMA journal_mode").get
+                if mode != "wal":
+                    mode = self._cursor.execute("PRAGMA journal_mode = WAL").get
+                break
+            except apsw.BusyError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_chance.uniform(0.0001, 0.001))
+        if mode != "wal":
+            raise LedgerUnavailable(
+                f"{self.path} is on a file system without a write-ahead log: move the ledger to a local disk"
+            )
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """Run one statement that gives no rows."""
+        try:
+            self._cursor.execute(sql, values)
+        except _apsw_error() as error:
+            raise translated(error, self.path) from error
+
+    def script(self, sql: str) -> None:
+        """Run several statements."""
+        self.rows(sql)
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        try:
+            return self._cursor.execute(sql, values).fetchall()
+        except _apsw_error() as error:
+            raise translated(error, self.path) from error
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Run a statement for each row; how many rows of the database that changed."""
+        before = self._connection.total_changes()
+        try:
+            self._cursor.executemany(sql, rows)
+        except _apsw_error() as error:
+            raise translated(error, self.path) from error
+        return self._connection.total_changes() - before
+
+    def changes(self) -> int:
+        """How many rows the last statement changed."""
+        return self._connection.changes()
+
+    def roll_back(self) -> None:
+        """Undo the open transaction, if SQLite has not done so itself."""
+        if self._connection.in_transaction:
+            try:
+                self._cursor.execute("ROLLBACK")
+            except _apsw_error() as error:
+                raise translated(error, self.path) from error
+
+    def on_commit(self, seen: Callable[[int], None]) -> None:
+        """Call `seen` after each commit with the length of the WAL in pages."""
+
+        def hook(_connection: apsw.Connection, _name: str, pages: int) -> int:
+            seen(pages)
+            return 0
+
+        self._connection.set_wal_hook(hook)
+
+    def checkpoint(self, mode: Literal["passive", "restart", "truncate"]) -> tuple[int, int]:
+        """Move pages from the WAL into the file: (pages in it, of them moved). LedgerBusy where others prevent it."""
+        import apsw
+
+        modes = {
+            "passive": apsw.SQLITE_CHECKPOINT_PASSIVE,
+            "restart": apsw.SQLITE_CHECKPOINT_RESTART,
+            "truncate": apsw.SQLITE_CHECKPOINT_TRUNCATE,
+        }
+        try:
+            return self._connection.wal_checkpoint(mode=modes[mode])
+        except apsw.Error as error:
+            raise translated(error, self.path) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        try:
+            self._connection.close()
+        except _apsw_error() as error:
+            raise translated(error, self.path) from error
+
+
+def _writer_version(*_nothing: object) -> int:
+    return WRITER_VERSION
+
+
+def _apsw_error() -> type[Exception]:
+    import apsw
+
+    return apsw.Error
+
+
+def sqlite_version() -> str:
+    """The version of the SQLite in use."""
+    import apsw
+
+    return apsw.sqlite_lib_version()
+
+
+def _waiter(patience_s: float) -> Callable[[int], bool]:
+    """A busy handler that tries again each 0.1 to 1 ms (SQLite's own sleeps up to 100 ms), until patience ends."""
+    until = 0.0
+
+    def wait(tries: int) -> bool:
+        nonlocal until
+        now = time.monotonic()
+        if tries == 0:
+            until = now + patience_s
+        elif now > until:
+            return False
+        time.sleep(_chance.uniform(0.0001, 0.001))
+        return True
+
+    return wait
+
+
+def translated(error: Exception, path: str) -> LedgerError:
+    """An error of the database as ours: what, where, and what to do about it."""
+    import apsw
+
+    said = str(error)
+    if isinstance(error, apsw.FullError) or _no_space(error):
+        return LedgerFull(
+            f"no space left for the ledger {path}: nothing of this was recorded. Free some space, or move the ledger "
+            "elsewhere and set FARTHING_URL"
+        )
+    if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
+        return LedgerCorrupt(
+            f"the ledger {path} is damaged, or is no ledger ({said}): move it aside with its -wal and -shm files and "
+            "restore a backup; a new one is made in its place"
+        )
+    if isinstance(error, (apsw.BusyError, apsw.LockedError)):
+        return LedgerBusy(
+            f"another process holds the ledger {path} and did not let go of it in {PATIENCE_S:g} s: "
+            f"look for one that hangs ({said})"
+        )
+    if isinstance(error, (apsw.ReadOnlyError, apsw.PermissionsError, apsw.CantOpenError, apsw.AuthError)):
+        return LedgerUnavailable(
+            f"the ledger {path} cannot be written by this user ({said}): give the file and its folder "
+            "write permission, or set FARTHING_URL to another place"
+        )
+    if "this farthing is too old" in said:
+        return LedgerUnavailable(f"the ledger {path} was changed by a newer version: {said}")
+    return LedgerError(f"the ledger {path} could not do it: {said}")
+
+
+def _no_space(error: Exception) -> bool:
+    import apsw
+
+    if not isinstance(error, apsw.IOError):
+        return False
+    return getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE or _errno_of(error) == errno.ENOSPC
+
+
+def _errno_of(error: Exception) -> int:
+    """The operating system's number where the text carries one, else 0."""
+    said = str(error)
+    return errno.ENOSPC if os.strerror(errno.ENOSPC).lower() in said.lower() else 0

@@ -1,0 +1,182 @@
+"""Events as rows of the ledger's table, and back, without loss."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from farthing.errors import LedgerError
+from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, Event
+from farthing.usage import Quantity, Usage
+
+TOKEN_COLUMNS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_reasoning_tokens",
+)
+"""The units that have a column; the others share `units`."""
+
+OBSERVED_COLUMNS = (*TOKEN_COLUMNS, "units", "usage_status", "cost_pico", "price_status")
+"""What tells a fuller observation of a call from one that says nothing new."""
+
+_EVENT_COLUMNS = (
+    "id",
+    "at_us",
+    "recorded_at_us",
+    "provider",
+    "model",
+    "requested_model",
+    "operation",
+    "price_hash",
+    "price_reason",
+    "reported_pico",
+    "response_id",
+    "dedupe_key",
+    "source",
+    "recorder",
+    "calls",
+    "attempt",
+    "billed",
+    "cache_hit",
+    "error",
+    "corrects",
+    "restates",
+    "prior_usage_status",
+    "prior_price_status",
+)
+
+_JSON_COLUMNS = ("metadata", "context", "usage_known", "usage_problems")
+
+COLUMNS = (*OBSERVED_COLUMNS, *_EVENT_COLUMNS, *ATTRIBUTION_FIELDS, *_JSON_COLUMNS)
+"""The columns of a row, in the order of our tuples."""
+
+OBSERVED = slice(0, len(OBSERVED_COLUMNS))
+
+_event_fields = attrgetter(*_EVENT_COLUMNS)
+_attribution_fields = attrgetter(*ATTRIBUTION_FIELDS)
+
+_MOST = 9_000_000_000_000_000
+"""The greatest count of one row: a thousand such still add up in 64 bits."""
+
+_INT64 = 2**63 - 1
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
+class Prepared(NamedTuple):
+    """An entry ready to be written."""
+
+    row: tuple[Any, ...]
+    event: Event
+    price_record: str | None
+
+
+def to_json(value: Any) -> str:
+    """Compact JSON. What JSON cannot say is said as text."""
+    if isinstance(value, Mapping) and type(value) is not dict:
+        value = dict(value)
+    return _encode(value)
+
+
+def prepare(event: Event, price_record: str | None) -> Prepared:
+    """The event as a row. LedgerError where a number does not fit into the ledger's 64 bits."""
+    correction = event.corrects is not None
+    counts = event.usage_delta if correction else event.usage._counts
+    take = counts.get
+    tokens: tuple[Quantity, ...] = (
+        take("input_tokens", 0),
+        take("output_tokens", 0),
+        take("cache_read_tokens", 0),
+        take("cache_write_tokens", 0),
+        take("output_reasoning_tokens", 0),
+    )
+    units = None
+    whole = True
+    placed = 0
+    for value in tokens:
+        if value:
+            placed += 1
+            whole = whole and type(value) is int and -_MOST <= value <= _MOST
+    if placed != len(counts) or not whole:
+        tokens, units = _split(event.id, counts)
+    cost = event.cost_pico
+    if cost is not None and not -_INT64 <= cost <= _INT64:
+        raise LedgerError(
+            f"event {event.id} costs {cost} picodollars: the ledger keeps at most {_INT64} (about $9,223,372) "
+            "in one event; check its counts and rates"
+        )
+    who = event.attribution
+    row = (
+        *tokens,
+        units,
+        event.usage_status,
+        cost,
+        event.price_status,
+        *_event_fields(event),
+        *_attribution_fields(who),
+        to_json(who.metadata) if who.metadata else None,
+        to_json(event.context) if event.context else None,
+        to_json(_texts(event.usage._counts)) if correction else None,
+        to_json(event.usage.problems) if event.usage.problems else None,
+    )
+    return Prepared(row, event, price_record)
+
+
+def _split(event_id: str, counts: Mapping[str, Quantity]) -> tuple[tuple[int, ...], str | None]:
+    """The counts that have a column, and the rest as JSON; what is not whole is in both, exactly in the latter."""
+    rest = {}
+    for name, value in counts.items():
+        if not -_MOST <= value <= _MOST:
+            raise LedgerError(
+                f"event {event_id} has {name} = {value}: the ledger keeps counts up to {_MOST}; check where it is from"
+            )
+        if value and (name not in TOKEN_COLUMNS or type(value) is not int):
+            rest[name] = value
+    return tuple(int(counts.get(name, 0)) for name in TOKEN_COLUMNS), to_json(_texts(rest)) if rest else None
+
+
+def _texts(counts: Mapping[str, Quantity]) -> dict[str, int | str]:
+    """Counts as JSON keeps them exactly: ints as numbers, Decimals as text."""
+    return {name: value if type(value) is int else str(value) for name, value in counts.items()}
+
+
+def _quantities(text: str) -> dict[str, Quantity]:
+    return {name: Decimal(value) if isinstance(value, str) else value for name, value in json.loads(text).items()}
+
+
+def to_event(row: Sequence[Any]) -> Event:
+    """The event of a row in the order of `COLUMNS`."""
+    fields: dict[str, Any] = dict(zip(COLUMNS, row, strict=True))
+    who = {name: fields.pop(name) for name in ATTRIBUTION_FIELDS}
+    if metadata := fields.pop("metadata"):
+        who["metadata"] = json.loads(metadata)
+    counts: dict[str, Quantity] = {name: value for name in TOKEN_COLUMNS if (value := fields.pop(name))}
+    if units := fields.pop("units"):
+        counts.update(_quantities(units))
+    problems = fields.pop("usage_problems")
+    known = fields.pop("usage_known")
+    if fields["corrects"] is not None:
+        fields["usage_delta"] = counts or EMPTY
+        counts = _quantities(known) if known else {}
+    context = fields.pop("context")
+    fields["context"] = json.loads(context) if context else EMPTY
+    fields["billed"] = bool(fields["billed"])
+    fields["cache_hit"] = bool(fields["cache_hit"])
+    return Event(
+        attribution=Attribution(**who),
+        usage=Usage._kept(counts, tuple(json.loads(problems)) if problems else ()),  # as they were, possible or not
+        **fields,
+    )
+
+
+def cleaned(entry: Prepared) -> Prepared:
+    """The entry with half surrogates, which no database takes as text, replaced by U+FFFD."""
+    row = tuple(
+        v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if type(v) is str else v for v in entry.row
+    )
+    return entry._replace(row=row)

@@ -1,0 +1,219 @@
+"""The embedded store: one SQLite file, written by one connection of each process, read through others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from farthing.errors import LedgerError
+from farthing.event import Event
+from farthing.ledger import forks, query
+from farthing.ledger.checkpoint import Checkpointer
+from farthing.ledger.engine import Database, sqlite_version
+from farthing.ledger.migrate import bring_up_to_date
+from farthing.ledger.places import make_ready
+from farthing.ledger.queue import Group, Queue
+from farthing.ledger.readers import Readers, Reads, SharedReads
+from farthing.ledger.rows import Prepared, prepare, to_event
+from farthing.ledger.store import Counts, Durability, Entry, Filter, Health, Order, Outcome, Question, Row
+from farthing.ledger.writer import SELECT, Writer, corrections_of
+
+MEMORY = ":memory:"
+LOT = 500
+"""Entries of one transaction of `append_many`: other writers wait for so many at most."""
+_FOUND = 50
+_EVERYTHING = Filter()
+_SUM = Question()
+
+
+class SqliteStore:
+    """A `Store` in a file of this machine, or in the memory of this process (":memory:")."""
+
+    def __init__(self, path: str | Path = MEMORY, durability: Durability = "commit") -> None:
+        in_memory = str(path) == MEMORY
+        self._path = MEMORY if in_memory else os.path.abspath(os.path.expanduser(path))
+        self._durability: Durability = durability
+        self._version = 0
+        self._closed = False
+        if not in_memory:
+            make_ready(self._path)
+        self._checkpointer = None if in_memory else Checkpointer(self._path)
+        self._writer = Writer(self._open_to_write)
+        self._readers = None if in_memory else Readers(lambda: Database(self._path, read_only=True))
+        self._reads: Reads = self._readers or SharedReads(self._writer)
+        self._queue = Queue(self._write_lot) if durability == "queued" else None
+        self._group = Group(self._writer.write) if durability == "full" else None
+        forks.watch(self)
+
+    def _open_to_write(self) -> Database:
+        database = Database(self._path, full=self._durability == "full")
+        try:
+            self._version = bring_up_to_date(database)
+            if self._checkpointer is not None:
+                database.on_commit(self._checkpointer.committed)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    @property
+    def url(self) -> str:
+        """What opens this store again."""
+        return MEMORY if self._path == MEMORY else f"sqlite:///{self._path}"
+
+    @property
+    def durability(self) -> Durability:
+        """What an acknowledged event survives."""
+        return self._durability
+
+    def append(self, event: Event, price_record: str | None = None) -> Outcome:
+        """Keep one event: see `Store.append`."""
+        self._must_be_open()
+        entry = prepare(event, price_record)
+        if self._queue is not None:
+            self._queue.put(entry)
+            return "added"
+        if self._group is not None:
+            return self._group.write(entry)
+        return self._writer.write((entry,))[0]
+
+    def append_many(self, entries: Iterable[Entry]) -> Counts:
+        """Keep many, in order: see `Store.append_many`. Each lot is taken and made ready before the lock is."""
+        self._must_be_open()
+        if self._queue is not None:
+            self._queue.flush()
+        became: Counter[Outcome] = Counter()
+        source = iter(entries)
+        while lot := [prepare(event, record) for event, record in islice(source, LOT)]:
+            became.update(self._write_lot(lot))
+        return Counts(became["added"], became["duplicate"], became["corrected"])
+
+    def _write_lot(self, lot: list[Prepared]) -> list[Outcome]:
+        outcomes = self._writer.write(lot)
+        if self._checkpointer is not None:
+            self._checkpointer.wait_for_room()
+        return outcomes
+
+    def get(self, event_id: str, org: str | None = None) -> Event | None:
+        """The event with this id as it was recorded, or None."""
+        of_org, values = (" AND org = ?", (event_id, org)) if org is not None else ("", (event_id,))
+        found = self._read().rows(f"{SELECT} WHERE id = ?{of_org} LIMIT 1", values)
+        return to_event(found[0]) if found else None
+
+    def history(self, event_id: str, org: str | None = None) -> list[Event]:
+        """The event and its corrections, oldest first; empty where the id is unknown."""
+        event = self.get(event_id, org)
+        if event is not None and event.corrects is not None:
+            event = self.get(event.corrects, event.attribution.org) or event
+        return [event, *corrections_of(self._reads.rows, event)] if event is not None else []
+
+    def find(self, prefix: str) -> list[Event]:
+        """Events whose id begins so, at most 50, in order of id."""
+        sql = f"{SELECT} WHERE id >= ? AND id < ? ORDER BY id, org LIMIT {_FOUND}"
+        return [to_event(row) for row in self._read().rows(sql, (prefix, prefix + "\U0010ffff"))]
+
+    def events(
+        self, where: Filter = _EVERYTHING, *, order: Order = "time", limit: int | None = None
+    ) -> Iterator[Event]:
+        """The events as of the first `next()`: see `Store.events`."""
+        return query.events(self._read(), where, order, limit)
+
+    def totals(self, question: Question = _SUM) -> list[Row]:
+        """Exact sums, corrections included."""
+        return query.totals(self._read(), question)
+
+    def price_record(self, price_hash: str) -> str | None:
+        """The text of a price record that an event was priced with."""
+        found = self._read().rows("SELECT text FROM price_records WHERE hash = ?", (price_hash,))
+        return str(found[0][0]) if found else None
+
+    def _read(self) -> Reads:
+        """Whoever reads, once what this store has accepted is there to be read."""
+        self._must_be_open()
+        if self._queue is not None:
+            with contextlib.suppress(LedgerError):  # counted and told by the queue; the rest can be read
+                self._queue.flush()
+        return self._reads
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise LedgerError(f"the ledger {self._path} has been closed: open it again with open_ledger({self.url!r})")
+
+    def flush(self) -> None:
+        """Returns when everything accepted so far is as durable as `commit`."""
+        if self._queue is not None:
+            self._queue.flush()
+
+    def health(self) -> Health:
+        """How the store is."""
+        ((count, last),) = self._reads.rows("SELECT (SELECT count(*) FROM events), (SELECT max(at_us) FROM events)")
+        on_disk = self._path != MEMORY
+        faulty = [part for part in (self._writer, self._checkpointer, self._queue) if part is not None]
+        said = [part.last_fault for part in faulty if part.last_fault is not None]
+        return Health(
+            url=self.url,
+            path=self._path if on_disk else None,
+            durability=self._durability,
+            size_bytes=_size(self._path) if on_disk else 0,
+            wal_bytes=_size(self._path + "-wal") if on_disk else 0,
+            events=count,
+            last_at_us=last,
+            schema_version=self._version,
+            sqlite_version=sqlite_version(),
+            queued=len(self._queue) if self._queue is not None else 0,
+            lost=self._queue.lost if self._queue is not None else 0,
+            faults=sum(part.faults for part in faulty),
+            last_fault=said[-1] if said else None,
+        )
+
+    def close(self) -> None:
+        """Flush and let go of the file. May be called twice. LedgerError where queued events could not be written."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._queue is not None:
+                self._queue.close()
+        finally:
+            for part in (self._checkpointer, self._readers, self._writer):
+                if part is not None:
+                    part.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def before_fork(self) -> None:
+        """No thread of this store is inside SQLite while the process forks."""
+        for part in (self._writer, self._checkpointer, self._readers):
+            if part is not None:
+                part.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        for part in (self._writer, self._checkpointer, self._readers):
+            if part is not None:
+                part.after_fork_in_parent()
+
+    def after_fork_in_child(self) -> None:
+        """Connections of its own, opened when first used; nothing queued. A ledger in memory starts empty."""
+        for part in (self._writer, self._checkpointer, self._readers, self._queue, self._group):
+            if part is not None:
+                part.after_fork_in_child()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,200 @@
+"""What every store of events can do, as a Protocol, and the values that go in and come out.
+
+A store's operations are whole intents (append, totals, ...), never SQL or open transactions, so that the same intents
+work on another database or over a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Event
+from farthing.ledger.rows import to_json
+from farthing.totals import Totals
+
+Durability = Literal["commit", "full", "queued"]
+"""commit: an acknowledged event survives kill -9; full: and power loss; queued: written soon, by a thread."""
+
+DURABILITIES: tuple[Durability, ...] = ("commit", "full", "queued")
+
+Outcome = Literal["added", "duplicate", "corrected"]
+"""added: it was not known; duplicate: it was, as well as now; corrected: it was, but less was known of it, and the
+difference has been added. A queued store answers `added` at once, and its sums are right all the same."""
+
+Order = Literal["time", "-time", "recorded"]
+"""time: as dispatched, corrections after their event; -time: latest first; recorded: as written."""
+
+Entry = tuple[Event, str | None]
+"""An event and the text of the price record it was priced with (None: known already, or there is none)."""
+
+STATUS_FIELDS = ("status", "price_status", "usage_status")
+"""Read as the newest correction has them, for an event and its corrections alike."""
+
+TIME_FIELDS = ("hour", "day", "week", "month")
+"""Parts of time, as text that sorts: 2026-07-01T14:00, 2026-07-01, 2026-06-29 (the week's Monday), 2026-07."""
+
+TEXT_FIELDS = (
+    *ATTRIBUTION_FIELDS,
+    "provider",
+    "model",
+    "requested_model",
+    "operation",
+    "source",
+    "recorder",
+    "response_id",
+    "dedupe_key",
+    "price_hash",
+    "error",
+    "id",
+    "corrects",
+)
+"""What a filter may compare and a question may group by, besides statuses and `metadata.<key>`."""
+
+
+def _everything() -> Mapping[str, str | None]:
+    return EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which events: all that satisfy everything given here.
+
+    since_us, until_us  dispatched at or after, and before: `[since, until)`, microseconds since 1970 UTC
+    org                 of this organisation only
+    equals              {field: text or None (= not given)} over `TEXT_FIELDS`, `STATUS_FIELDS` and `metadata.<key>`
+    """
+
+    since_us: int | None = None
+    until_us: int | None = None
+    org: str | None = None
+    equals: Mapping[str, str | None] = field(default_factory=_everything)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What to add up: one row of totals for each distinct value of `by` among the events of `where`.
+
+    by     fields of `TEXT_FIELDS`, `STATUS_FIELDS`, `TIME_FIELDS` and `metadata.<key>`; none: one row of all
+    limit  the first so many rows only; in order of time where the first field is one, else dearest first
+    tz     the IANA time zone whose hours, days, weeks and months are meant
+    """
+
+    by: tuple[str, ...] = ()
+    where: Filter = Filter()
+    limit: int | None = None
+    tz: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One answer: the values asked for, in the question's order (None: not given), and what their events add up to.
+
+    first_us and last_us are the earliest and latest dispatch; None where there are no events.
+    """
+
+    key: tuple[str | None, ...]
+    totals: Totals
+    first_us: int | None = None
+    last_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the entries of one `append_many`."""
+
+    added: int = 0
+    duplicate: int = 0
+    corrected: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many entries there were."""
+        return self.added + self.duplicate + self.corrected
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.added + other.added, self.duplicate + other.duplicate, self.corrected + other.corrected)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a store is. Sizes are bytes; `wal_bytes` waits to be moved into the file.
+
+    queued  entries accepted but not yet written (durability `queued` only)
+    lost    entries that were accepted and could not be written when the store closed
+    faults  what failed in the background since the store was opened; `last_fault` in words
+    """
+
+    url: str
+    path: str | None
+    durability: Durability
+    size_bytes: int
+    wal_bytes: int
+    events: int
+    last_at_us: int | None
+    schema_version: int
+    sqlite_version: str
+    queued: int = 0
+    lost: int = 0
+    faults: int = 0
+    last_fault: str | None = None
+
+
+class Store(Protocol):
+    """The system of record: append-only, idempotent by event id and by dedupe key within an organisation.
+
+    Safe to use from several threads. Every method may raise `LedgerError`; nothing of a failed append is kept.
+    """
+
+    @property
+    def url(self) -> str:
+        """What opens this store again."""
+
+    def append(self, event: Event, price_record: str | None = None) -> Outcome:
+        """Keep one event and the record it was priced with. When this returns, it is as durable as the store promises.
+
+        A known event seen more fully becomes a correction: the difference, in an event of its own.
+        """
+
+    def append_many(self, entries: Iterable[Entry]) -> Counts:
+        """Keep many, in order; they are taken and committed in lots, so that memory and locks stay bounded."""
+
+    def get(self, event_id: str, org: str | None = None) -> Event | None:
+        """The event with this id as it was recorded, or None. Without `org`: of any organisation."""
+
+    def history(self, event_id: str, org: str | None = None) -> list[Event]:
+        """The event and its corrections, oldest first; empty where the id is unknown. A correction's id will do."""
+
+    def find(self, prefix: str) -> list[Event]:
+        """Events whose id begins so, at most 50, in order of id."""
+
+    def events(self, where: Filter = ..., *, order: Order = "time", limit: int | None = None) -> Iterator[Event]:
+        """The events as of the first `next()`, a page at a time: no lock between pages, memory for one page."""
+
+    def totals(self, question: Question = ...) -> list[Row]:
+        """Exact sums, corrections included."""
+
+    def price_record(self, price_hash: str) -> str | None:
+        """The text of a price record that an event was priced with."""
+
+    def flush(self) -> None:
+        """Returns when everything accepted so far is as durable as `commit`."""
+
+    def health(self) -> Health:
+        """How the store is."""
+
+    def close(self) -> None:
+        """Flush and let go of the file. May be called twice."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def metadata_text(value: Any) -> str | None:
+    """A metadata value as filters and groups show it: text as it is, None as None, everything else as JSON."""
+    return value if value is None or isinstance(value, str) else to_json(value)

@@ -1,0 +1,187 @@
+"""The one connection that writes: whole intents, each in one transaction, under one lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from farthing.errors import LedgerError
+from farthing.event import Event
+from farthing.ledger import corrections, forks
+from farthing.ledger.engine import Database
+from farthing.ledger.rows import COLUMNS, OBSERVED, OBSERVED_COLUMNS, Prepared, cleaned, prepare, to_event
+from farthing.ledger.store import Outcome
+
+_LISTED = ", ".join(f'"{name}"' for name in COLUMNS)
+SELECT = f"SELECT {_LISTED} FROM events"
+INSERT = f"INSERT INTO events ({_LISTED}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
+
+_ID, _ORG, _KEY = COLUMNS.index("id"), COLUMNS.index("org"), COLUMNS.index("dedupe_key")
+_SEEN = f"SELECT seq, corrects, {', '.join(OBSERVED_COLUMNS)} FROM events"
+
+
+class Writer:
+    """Writes entries and says what became of each. Opens its connection again in a forked child."""
+
+    def __init__(self, open_database: Callable[[], Database]) -> None:
+        self._open = open_database
+        self.faults = 0
+        self.last_fault: str | None = None
+        self._fresh()
+        self._database: Database | None = open_database()
+
+    def _fresh(self) -> None:
+        self.lock = threading.RLock()
+        self._database = None
+        self._writing = False
+        self._late: list[Prepared] = []
+        self._prices: set[str] = set()
+        self._held = False
+
+    @property
+    def database(self) -> Database:
+        """The connection; whoever uses it holds `lock`."""
+        if self._database is None:
+            self._database = self._open()
+        return self._database
+
+    def write(self, entries: Sequence[Prepared]) -> list[Outcome]:
+        """Keep the entries, in one transaction: what became of each. Nothing is kept where an error is raised."""
+        with self.lock:
+            if self._writing:
+                # A signal handler or a finalizer of this very thread, amid a transaction: that one takes it along.
+                self._late.extend(entries)
+                return ["added"] * len(entries)
+            self._writing = True
+            try:
+                outcomes = self._transaction(entries)
+                if self._late:
+                    self._write_late()
+                return outcomes
+            finally:
+                self._writing = False
+
+    def _write_late(self) -> None:
+        late, self._late = self._late, []
+        try:
+            self._transaction(late)
+        except LedgerError as error:
+            self.faults += len(late)
+            self.last_fault = str(error)
+
+    def _transaction(self, entries: Sequence[Prepared]) -> list[Outcome]:
+        try:
+            return self._attempt(entries)
+        except UnicodeEncodeError:
+            return self._attempt([cleaned(entry) for entry in entries])
+
+    def _attempt(self, entries: Sequence[Prepared]) -> list[Outcome]:
+        database = self.database
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = self._insert(database, entries)
+            new = self._keep_prices(database, entries, outcomes)
+            database.execute("COMMIT")
+        except BaseException:
+            database.roll_back()
+            raise
+        if new:
+            self._prices.update(new)
+        return outcomes
+
+    def _insert(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
+        if len(entries) == 1 or any(entry.event.corrects is not None for entry in entries):
+            return [_insert_one(database, entry) for entry in entries]
+        last = database.rows("SELECT max(seq) FROM events")[0][0] or 0
+        if database.many(INSERT, [entry.row for entry in entries]) == len(entries):
+            return ["added"] * len(entries)
+        # Which of them were new: those with a row now, matched in order, for one lot may hold the same event twice.
+        added = iter(database.rows("SELECT id, org, dedupe_key FROM events WHERE seq > ? ORDER BY seq", (last,)))
+        expected = next(added, None)
+        outcomes: list[Outcome] = []
+        for entry in entries:
+            if expected == (entry.row[_ID], entry.row[_ORG], entry.row[_KEY]):
+                outcomes.append("added")
+                expected = next(added, None)
+            else:
+                outcomes.append(_observe_again(database, entry))
+        return outcomes
+
+    def _keep_prices(
+        self, database: Database, entries: Sequence[Prepared], outcomes: Sequence[Outcome]
+    ) -> dict[str, str] | None:
+        new: dict[str, str] | None = None
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            price_hash = entry.event.price_hash
+            if price_hash is None or entry.price_record is None or price_hash in self._prices or outcome == "duplicate":
+                continue
+            if new is None:
+                new = {}
+            new[price_hash] = entry.price_record
+        if new:
+            database.many("INSERT INTO price_records VALUES (?, ?) ON CONFLICT DO NOTHING", list(new.items()))
+        return new
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self.lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def before_fork(self) -> None:
+        """Wait for the transaction under way."""
+        self._held = self.lock.acquire(timeout=forks.HOLD_S)
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        if self._held:
+            self.lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """The connection is the parent's."""
+        forks.keep_for_ever(self._database)
+        self._fresh()
+
+
+def _insert_one(database: Database, entry: Prepared) -> Outcome:
+    if entry.event.corrects is not None and _is_settled(database, entry):
+        return "duplicate"
+    database.execute(INSERT, entry.row)
+    return "added" if database.changes() else _observe_again(database, entry)
+
+
+def _observe_again(database: Database, entry: Prepared) -> Outcome:
+    """What an observation of a known call comes to. The call is known by id, or else by dedupe key."""
+    row = entry.row
+    found = database.rows(f"{_SEEN} WHERE id = ? AND org = ?", (row[_ID], row[_ORG])) or database.rows(
+        f"{_SEEN} WHERE dedupe_key = ? AND org = ?", (row[_KEY], row[_ORG])
+    )
+    seq, corrects, *observed = found[0]
+    if corrects is not None or tuple(observed) == row[OBSERVED]:
+        return "duplicate"
+    original = to_event(database.rows(f"{SELECT} WHERE seq = ?", (seq,))[0])
+    made = corrections.correction(entry.event, original, corrections_of(database.rows, original))
+    if made is None:
+        return "duplicate"
+    database.execute(INSERT, prepare(made, None).row)
+    return "corrected"
+
+
+def _is_settled(database: Database, entry: Prepared) -> bool:
+    """Whether a correction that comes from elsewhere is known here, by its id or by what it says."""
+    event = entry.event
+    org = event.attribution.org
+    if database.rows("SELECT 1 FROM events WHERE id = ? AND org = ?", (event.id, org)):
+        return True
+    found = database.rows(f"{SELECT} WHERE id = ? AND org = ?", (event.corrects, org))
+    if not found:
+        return False
+    original = to_event(found[0])
+    return corrections.settled(event, original, corrections_of(database.rows, original))
+
+
+def corrections_of(rows: Callable[[str, Sequence[object]], list[tuple[object, ...]]], original: Event) -> list[Event]:
+    """The corrections of an event, in the order they were made."""
+    found = rows(f"{SELECT} WHERE corrects = ? AND org = ? ORDER BY seq", (original.id, original.attribution.org))
+    return [to_event(row) for row in found]
