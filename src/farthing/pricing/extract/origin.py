@@ -1,0 +1,193 @@
+"""Who answered: the provider's id in the price data, from a name, a host, a path, or the shape of a body."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+_ALIASES = {
+    "openai": "openai openai-chat openai-responses chatgpt",
+    "anthropic": "anthropic claude",
+    "google": "google gemini vertex vertexai vertex-ai google-vertex google-gla google-genai google-vertex-ai gcp "
+    "gcp.gemini gcp.vertex-ai gcp.gen-ai google-ai-studio generativelanguage vertex-ai-anthropic",
+    "aws": "aws bedrock aws-bedrock aws.bedrock amazon-bedrock amazon bedrock-runtime bedrock-converse",
+    "azure": "azure azure-openai azure-ai azure.ai.openai azure.ai.inference az.ai.openai az.ai.inference azureopenai "
+    "azure-foundry microsoft-foundry",
+    "mistral": "mistral mistralai mistral-ai",
+    "cohere": "cohere",
+    "groq": "groq",
+    "x-ai": "x-ai xai x.ai grok",
+    "deepseek": "deepseek",
+    "openrouter": "openrouter open-router",
+    "together": "together together-ai togetherai",
+    "perplexity": "perplexity perplexity-ai pplx",
+    "voyageai": "voyageai voyage voyage-ai",
+    "ollama": "ollama",
+    "writer": "writer palmyra",
+    "fireworks": "fireworks fireworks-ai",
+    "cerebras": "cerebras",
+    "moonshotai": "moonshotai moonshot kimi",
+    "github-copilot": "github-copilot copilot",
+    "cloudflare": "cloudflare workers-ai",
+    "databricks": "databricks",
+    "huggingface": "huggingface hugging-face hf",
+    "zai": "zai z.ai",
+    "zhipuai": "zhipuai zhipu bigmodel",
+}
+_BY_ALIAS = {alias: provider for provider, aliases in _ALIASES.items() for alias in aliases.split()}
+
+_HOSTS = (
+    (r"(^|\.)api\.openai\.com$", "openai"),
+    (r"\.(openai|cognitiveservices|services\.ai|models\.ai|inference\.ai)\.azure\.com$|\.azure-api\.net$", "azure"),
+    (r"(^|\.)anthropic\.com$", "anthropic"),
+    (r"(^|[.-])googleapis\.com$", "google"),
+    (r"^bedrock-|\.amazonaws\.com(\.cn)?$|\.api\.aws$", "aws"),
+    (r"(^|\.)mistral\.ai$", "mistral"),
+    (r"(^|\.)cohere\.(ai|com)$", "cohere"),
+    (r"(^|\.)groq\.com$", "groq"),
+    (r"(^|\.)x\.ai$", "x-ai"),
+    (r"(^|\.)deepseek\.com$", "deepseek"),
+    (r"(^|\.)openrouter\.ai$", "openrouter"),
+    (r"(^|\.)together\.(xyz|ai)$", "together"),
+    (r"(^|\.)perplexity\.ai$", "perplexity"),
+    (r"(^|\.)voyageai\.com$", "voyageai"),
+    (r"(^|\.)ollama\.(com|ai)$|:11434$", "ollama"),
+    (r"(^|\.)writer\.com$", "writer"),
+    (r"(^|\.)fireworks\.ai$", "fireworks"),
+    (r"(^|\.)cerebras\.ai$", "cerebras"),
+    (r"(^|\.)moonshot\.(ai|cn)$", "moonshotai"),
+    (r"(^|\.)githubcopilot\.com$", "github-copilot"),
+    (r"^api\.cloudflare\.com$", "cloudflare"),
+    (r"databricks\.(com|net)$", "databricks"),
+    (r"^router\.huggingface\.co$|(^|\.)huggingface\.(co|cloud)$", "huggingface"),
+    (r"(^|\.)z\.ai$", "zai"),
+    (r"(^|\.)bigmodel\.cn$", "zhipuai"),
+    (r"(^|\.)minimaxi?\.(com|io)$", "minimax"),
+    (r"(^|\.)novita\.ai$", "novita"),
+    (r"(^|\.)elevenlabs\.io$", "elevenlabs"),
+    (r"(^|\.)doubleword\.ai$", "doubleword"),
+    (r"(^|\.)baseten\.co$", "baseten"),
+    (r"(^|\.)arcee\.ai$", "arcee"),
+)
+_HOST_RULES = tuple((re.compile(rule), provider) for rule, provider in _HOSTS)
+
+_PATHS = (
+    (r"/openai/deployments/", "azure"),
+    (r"^/model/[^/]+/(invoke|converse)", "aws"),
+    (r"/publishers/[^/]+/models/|/v\d\w*/(models|tunedModels)/[^/]+:\w+", "google"),
+    (r"/v\d\w*/(interactions|cachedContents)\b", "google"),
+    (r"/v1/messages\b", "anthropic"),
+    (r"^/api/(chat|generate|embed|embeddings)$", "ollama"),
+    (r"^/api/v1/(chat/completions|responses|generation)", "openrouter"),
+)
+_PATH_RULES = tuple((re.compile(rule), provider) for rule, provider in _PATHS)
+
+
+@lru_cache(maxsize=1024)
+def resolve(given: str | None, path: str) -> str | None:
+    """The provider that the caller named or the path belongs to; a name we do not know is kept as given."""
+    if given:
+        plain = given.strip().lower()
+        known = _BY_ALIAS.get(plain) or _BY_ALIAS.get(plain.replace("_", "-").replace(" ", "-")) or _of_host(plain)
+        return known or given
+    host = urlsplit(path).netloc if "://" in path else ""
+    if host and (known := _of_host(host.lower())):
+        return known
+    bare = urlsplit(path).path if host else path
+    return next((provider for rule, provider in _PATH_RULES if rule.search(bare)), None)
+
+
+def _of_host(host: str) -> str | None:
+    if "://" in host:
+        host = urlsplit(host).netloc
+    host = host.split("/", 1)[0]
+    if "." not in host and ":" not in host:
+        return None
+    bare = host.rsplit(":", 1)[0] if not host.endswith(":11434") else host
+    return next((provider for rule, provider in _HOST_RULES if rule.search(bare)), None)
+
+
+@lru_cache(maxsize=1024)
+def residency(given: str | None, path: str) -> str | None:
+    """The region that OpenAI's regional hosts (`eu.api.openai.com`) keep data in; it changes the price."""
+    for place in (given or "", path):
+        found = _REGIONAL.search(place.lower())
+        if found:
+            return found[1]
+    return None
+
+
+_REGIONAL = re.compile(r"(?:^|/)([a-z]{2})\.api\.openai\.com")
+
+_MODEL_IN_PATH = (
+    re.compile(r"/model/([^/?]+)/(?:invoke|converse)"),
+    re.compile(r"/(?:models|tunedModels)/([^/?:]+(?:@[^/?:]+)?):\w+"),
+    re.compile(r"/deployments/([^/?]+)/"),
+    re.compile(r"/realtime\?(?:[^#]*&)?model=([^&#]+)"),
+)
+_OPAQUE = re.compile(
+    r":(application-inference-profile|provisioned-model|imported-model|custom-model|endpoint)[/:]|:sagemaker:"
+)
+
+
+@lru_cache(maxsize=1024)
+def model_in_path(path: str) -> tuple[str | None, bool]:
+    """(the model that the path names, whether it names one of the provider's own rather than a private name).
+
+    Bedrock: `/model/<id or ARN, URL-encoded>/invoke`; an ARN's last part is the model, but for profiles and endpoints
+    of one's own. Gemini and Vertex: `/models/<model>:generateContent`. Azure: the deployment, a private name.
+    """
+    for rule in _MODEL_IN_PATH:
+        found = rule.search(path)
+        if found:
+            name = unquote(found[1])
+            public = "/deployments/" not in path and not _OPAQUE.search(name)
+            return (name.rsplit("/", 1)[-1] if name.startswith("arn:") else name) or None, public
+    return None, False
+
+
+_OWN_MODELS = tuple(
+    (re.compile(rule), provider)
+    for rule, provider in (
+        (
+            r"(ft:)?(gpt-|o[134](-|$)|chatgpt-|text-embedding-|text-davinci|davinci-|babbage-|codex-|computer-use)",
+            "openai",
+        ),
+        (r"whisper-1|tts-1|dall-e|omni-moderation", "openai"),
+        (r"claude-", "anthropic"),
+        (r"(models/)?gemini-", "google"),
+        (r"(mi|mini|magi|code|dev)stral-|pixtral-|voxtral-|open-mi[sx]tral", "mistral"),
+        (r"grok-", "x-ai"),
+        (r"deepseek-(chat|reasoner|v\d)", "deepseek"),
+        (r"sonar($|-)", "perplexity"),
+        (r"command|embed-(english|multilingual|v\d)|rerank-(english|multilingual|v\d)|c4ai-", "cohere"),
+        (r"voyage-", "voyageai"),
+        (r"palmyra-", "writer"),
+    )
+)
+
+
+def by_shape(body: dict[str, Any], model: str | None) -> str | None:
+    """The provider that marks its bodies so, or whose own model this is; None where several could have answered."""
+    identity = body.get("id")
+    if isinstance(identity, str) and identity.startswith(("msg_bdrk_", "msg_vrtx_")):
+        return "aws" if identity.startswith("msg_bdrk_") else "google"
+    if "x_groq" in body:
+        return "groq"
+    if "prompt_filter_results" in body:
+        return "azure"
+    usage = body.get("usage")
+    if isinstance(usage, dict):
+        if "prompt_cache_hit_tokens" in usage:
+            return "deepseek"
+        if "is_byok" in usage:
+            return "openrouter"
+        if "num_sources_used" in usage or "cost_in_usd_ticks" in usage:
+            return "x-ai"
+    if "modelVersion" in body or "usageMetadata" in body:
+        return "google"
+    if model:
+        return next((provider for rule, provider in _OWN_MODELS if rule.match(model)), None)
+    return None
