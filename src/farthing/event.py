@@ -108,6 +108,9 @@ class Event:
     attempt         1 for the first try; billed: False for an attempt that costs nothing; cache_hit: answered by a
                     cache of the caller; error: what failed
     corrects        id of the event this one corrects
+    billing         metered: money owed per call; subscription: a flat plan's call, priced at list and kept apart
+    fingerprints    keyed digests of the request, without its content: request, system, tools, prefix, key; and
+                    `tokens_by_role`, estimates
     restates        of a correction: how many calls change from the statuses before it, `prior_usage_status` and
                     `prior_price_status`, to its own, so that counters of unpriced and estimated calls add up too
     """
@@ -139,6 +142,8 @@ class Event:
     cache_hit: bool = False
     error: str | None = None
     corrects: str | None = None
+    billing: str = "metered"
+    fingerprints: Mapping[str, Any] = field(default_factory=_nothing)
     restates: int = 0
     prior_usage_status: str | None = None
     prior_price_status: str | None = None
