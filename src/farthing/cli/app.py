@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import click
 
-from farthing import __version__
 from farthing.cli.frame import App, Guarded, shared_options, short_helps
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -54,7 +53,9 @@ class Lazy(Guarded):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @shared_options
-@click.version_option(__version__, "--version", message="farthing %(version)s", help="Print the version.")
+@click.version_option(
+    None, "--version", package_name="farthing", message="farthing %(version)s", help="Print the version."
+)
 @click.pass_context
 def farthing(ctx: click.Context) -> None:
     """Every token accounted for.

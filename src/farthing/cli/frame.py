@@ -16,9 +16,9 @@ import click
 from farthing.cli.times import FORMS, moment
 from farthing.config import Settings, default_ledger_url, load_settings
 from farthing.errors import FarthingError, InputError
-from farthing.event import ATTRIBUTION_FIELDS, to_us
+from farthing.event import to_us
 from farthing.ledger.open import open_ledger
-from farthing.ledger.store import Filter, Store
+from farthing.ledger.store import STATUS_FIELDS, TEXT_FIELDS, Durability, Filter, Store
 from farthing.reports.blocks import Page
 from farthing.reports.plain import plain
 
@@ -46,7 +46,7 @@ class App:
         return self.ledger or default_ledger_url(self.settings)
 
     @contextmanager
-    def store(self, durability: str = "commit") -> Iterator[Store]:
+    def store(self, durability: Durability = "commit") -> Iterator[Store]:
         """The ledger, open; closed at the end."""
         with open_ledger(self.url, durability=durability) as store:
             yield store
@@ -120,7 +120,7 @@ class Moment(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
-FILTER_KEYS = (*ATTRIBUTION_FIELDS, "provider", "model", "source", "recorder", "status", "price_status", "usage_status")
+FILTER_KEYS = tuple(dict.fromkeys((*TEXT_FIELDS, *STATUS_FIELDS)))
 
 
 def filter_options(function: Decorated) -> Decorated:
@@ -130,7 +130,7 @@ def filter_options(function: Decorated) -> Decorated:
             "--where",
             multiple=True,
             metavar="KEY=VALUE",
-            help="Only events with this value, e.g. agent=researcher, metadata.region=eu; `user=` is: no user. Repeatable.",
+            help="Only events with this value: agent=researcher, metadata.region=eu; `user=` means: none. Repeatable.",
         ),
         click.option(
             "--until", type=Moment(end_of_day=True), help="Only events before this; a date counts to its end."

@@ -13,6 +13,7 @@ from typing import Any
 from farthing.capture.logs.values import BadLine, Read, digest
 from farthing.errors import UsageError
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, USAGE_STATUSES, Attribution, to_us
+from farthing.money import usd_to_pico
 from farthing.recording import NO_MODEL, Call, response_key
 from farthing.usage import UNITS, Usage
 
@@ -35,7 +36,17 @@ _WHO = frozenset(ATTRIBUTION_FIELDS)
 _KNOWN = frozenset(
     {
         *TIME_NAMES,
-        *("model", "provider", "requested_model", "operation", "usage", "usage_status", "usage_reason", "context"),
+        *(
+            "model",
+            "provider",
+            "requested_model",
+            "operation",
+            "usage",
+            "usage_status",
+            "usage_reason",
+            "usage_problems",
+            "context",
+        ),
         *("metadata", "response_id", "id", "dedupe_key", "attempt", "billed", "cache_hit", "error"),
         *(
             "cost_usd",
@@ -78,7 +89,7 @@ def read_fields(fields: Mapping[str, Any], *, source: str, defaults: Attribution
     attribution = Attribution(**who, metadata=more or EMPTY)
     if defaults is not None:
         attribution = attribution.with_defaults(defaults)
-    usage = _usage(fields.get("usage"), units)
+    usage = _usage(fields.get("usage"), units, impossible=bool(fields.get("usage_problems")))
     identity, response_id = fields.get("id"), fields.get("response_id")
     provider = _optional(fields, "provider")
     key = fields.get("dedupe_key")
@@ -98,7 +109,7 @@ def read_fields(fields: Mapping[str, Any], *, source: str, defaults: Attribution
         operation=_optional(fields, "operation") or "chat",
         at_us=_at(fields),
         context=_context(fields.get("context")),
-        reported_usd=_reported(fields),
+        reported_pico=_reported(fields.get("reported_cost_usd")),
         usage_status=_status(fields.get("usage_status")),
         usage_reason=_optional(fields, "usage_reason"),
         response_id=response_id,
@@ -113,8 +124,8 @@ def read_fields(fields: Mapping[str, Any], *, source: str, defaults: Attribution
     return Read((call,), None if key or identity else digest(fields))
 
 
-def _usage(given: Any, units: dict[str, Any]) -> Usage | None:
-    """The counts; None where the line names none at all."""
+def _usage(given: Any, units: dict[str, Any], *, impossible: bool) -> Usage | None:
+    """The counts; None where the line names none at all. `impossible`: the line says itself that a provider erred."""
     if given is None and not units:
         return None
     if given is not None:
@@ -125,7 +136,7 @@ def _usage(given: Any, units: dict[str, Any]) -> Usage | None:
         raise BadLine("usage has a total alone: input_tokens and output_tokens are priced differently")
     units.pop("total_tokens", None)
     try:
-        return Usage(**units)
+        return Usage.reported(units) if impossible else Usage(**units)
     except (UsageError, TypeError) as error:
         raise BadLine(str(error)) from None
 
@@ -181,9 +192,17 @@ def _context(given: Any) -> Mapping[str, str]:
     return {str(key): str(value) for key, value in given.items()}
 
 
-def _reported(fields: Mapping[str, Any]) -> Any:
-    """What the line says the provider charged. An exported cost of our own is no such figure: it is worked out anew."""
-    return fields.get("reported_cost_usd")
+def _reported(given: Any) -> int | None:
+    """What the line says the provider charged, picodollars. A cost of our own (`cost_usd`) is no such figure."""
+    if given is None or given == "":
+        return None
+    try:
+        pico = usd_to_pico(given)
+    except (ArithmeticError, TypeError, ValueError):
+        pico = -1
+    if isinstance(given, bool) or pico < 0:
+        raise BadLine(f"reported_cost_usd = {given!r}: must be a finite amount of US dollars, not negative")
+    return pico
 
 
 def _status(given: Any) -> str:
