@@ -9,10 +9,10 @@ from farthing.ledger import forks
 from farthing.ledger.engine import Database
 
 PAGE = 4096
-PASSIVE_PAGES = 1000
-"""From this length on (4 MB) pages are moved while writers go on."""
-RESTART_PAGES = 6000
-"""From this length on (24 MB) writers wait for the last pages, so that the log starts again from its beginning."""
+PASSIVE_PAGES = 2000
+"""From this length on (8 MB) pages are moved while writers go on."""
+RESTART_PAGES = 8000
+"""From this length on (32 MB) writers wait for the last pages, so that the log starts again from its beginning."""
 MOST_PAGES = (64 << 20) // PAGE
 """The length that writers of many rows do not pass: they wait for the thread."""
 _PATIENCE_S = 0.02

@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from farthing.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerFull, LedgerUnavailable
@@ -30,7 +31,7 @@ _chance = random.Random()  # of our own: the host program's seeded sequences sta
 
 
 class Database:
-    """One connection. To be used by one thread at a time."""
+    """One connection. To be used by one thread at a time. `with database:` is a transaction."""
 
     __slots__ = ("_connection", "_cursor", "path")
 
@@ -114,13 +115,19 @@ class Database:
         """How many rows the last statement changed."""
         return self._connection.changes()
 
-    def roll_back(self) -> None:
-        """Undo the open transaction, if SQLite has not done so itself."""
-        if self._connection.in_transaction:
-            try:
-                self._cursor.execute("ROLLBACK")
-            except _apsw_error() as error:
-                raise translated(error, self.path) from error
+    def __enter__(self) -> None:
+        """Begin a transaction that writes. It is committed at the end of the block, undone where that raises."""
+        self.execute("BEGIN IMMEDIATE")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:  # else SQLite has undone it itself
+                self.execute("ROLLBACK")
 
     def on_commit(self, seen: Callable[[int], None]) -> None:
         """Call `seen` after each commit with the length of the WAL in pages."""

@@ -1,8 +1,8 @@
 """The file's tables: made when it is new, brought up to date when it is older, used as they are when it is newer.
 
 The version is SQLite's `user_version`. A migration only adds, so an older process goes on writing to a newer file,
-by column name. One that older writers would damage says so: it sets `min_writer` in `ledger_meta` (read when a ledger is
-opened) and makes the trigger of `FORBID` (which stops older processes that have it open already).
+by column name. One that older writers would damage says so: it sets `min_writer` in `ledger_meta`, read when a ledger
+is opened, and makes the trigger of `FORBID`, which stops older processes that have it open already.
 """
 
 from __future__ import annotations
@@ -38,16 +38,11 @@ def bring_up_to_date(database: Database, steps: list[str] | None = None) -> int:
     steps = scripts() if steps is None else steps
     version = _version(database)
     if version < len(steps):
-        database.execute("BEGIN IMMEDIATE")
-        try:
+        with database:
             for number in range(_version(database), len(steps)):  # read again: another process may have been first
                 database.script(steps[number])
                 database.execute(f"PRAGMA user_version = {number + 1}")
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            database.execute("COMMIT")
-        except BaseException:
-            database.roll_back()
-            raise
         version = _version(database)
     _refuse_newer(database, version)
     return version

@@ -14,7 +14,8 @@ def open_ledger(url: str | Path | None = None, *, durability: Durability = "comm
     """The ledger at a path, at `sqlite:///relative.db` or `sqlite:////absolute.db`, or ":memory:" (None, too).
 
     A file that is not there is made, 0600, its folder 0700. LedgerUnavailable, LedgerCorrupt, LedgerFull or
-    LedgerBusy say why it cannot be opened, and what to do. The memory of one store is its own: two ":memory:" ledgers share nothing.
+    LedgerBusy say why it cannot be opened, and what to do. Two ":memory:"
+    ledgers share nothing.
     """
     if durability not in DURABILITIES:
         raise LedgerUnavailable(f"unknown durability {durability!r}: name one of {', '.join(DURABILITIES)}")

@@ -9,10 +9,10 @@ from pathlib import Path
 from farthing.errors import LedgerUnavailable
 
 NETWORK_FILE_SYSTEMS = frozenset(
-    (
+    {
         "9p",
-        "afs",
         "afp",
+        "afs",
         "beegfs",
         "ceph",
         "cifs",
@@ -24,8 +24,8 @@ NETWORK_FILE_SYSTEMS = frozenset(
         "ncpfs",
         "nfs",
         "nfs4",
-    )
-    + ("orangefs", "pvfs2", "smb", "smb2", "smb3", "smbfs")
+    }
+    | {"orangefs", "pvfs2", "smb", "smb2", "smb3", "smbfs"}
 )
 """Their locks and shared memory do not hold between machines: a ledger there gets damaged."""
 

@@ -55,11 +55,11 @@ class SqliteStore:
         database = Database(self._path, full=self._durability == "full")
         try:
             self._version = bring_up_to_date(database)
-            if self._checkpointer is not None:
-                database.on_commit(self._checkpointer.committed)
-        except BaseException:
+        except LedgerError:
             database.close()
             raise
+        if self._checkpointer is not None:
+            database.on_commit(self._checkpointer.committed)
         return database
 
     @property

@@ -77,14 +77,9 @@ class Writer:
 
     def _attempt(self, entries: Sequence[Prepared]) -> list[Outcome]:
         database = self.database
-        database.execute("BEGIN IMMEDIATE")
-        try:
+        with database:
             outcomes = self._insert(database, entries)
             new = self._keep_prices(database, entries, outcomes)
-            database.execute("COMMIT")
-        except BaseException:
-            database.roll_back()
-            raise
         if new:
             self._prices.update(new)
         return outcomes
