@@ -7,7 +7,7 @@ them gets the same key and is one event.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
@@ -51,7 +51,7 @@ class Call:
     requested_model: str | None = None
     operation: str = "chat"
     at_us: int | None = None
-    context: Mapping[str, str] = EMPTY
+    context: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     reported_usd: Any = None
     usage_status: str = "reported"
     usage_reason: str | None = None
