@@ -13,7 +13,7 @@ from typing import Any
 from farthing.capture.logs.values import BadLine, Read, digest
 from farthing.errors import UsageError
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, USAGE_STATUSES, Attribution, to_us
-from farthing.money import usd_to_pico
+from farthing.money import pico_to_usd, usd_to_pico
 from farthing.recording import NO_MODEL, Call, response_key
 from farthing.usage import UNITS, Usage
 
@@ -109,7 +109,7 @@ def read_fields(fields: Mapping[str, Any], *, source: str, defaults: Attribution
         operation=_optional(fields, "operation") or "chat",
         at_us=_at(fields),
         context=_context(fields.get("context")),
-        reported_pico=_reported(fields.get("reported_cost_usd")),
+        reported_usd=_reported(fields.get("reported_cost_usd")),
         usage_status=_status(fields.get("usage_status")),
         usage_reason=_optional(fields, "usage_reason"),
         response_id=response_id,
@@ -192,8 +192,8 @@ def _context(given: Any) -> Mapping[str, str]:
     return {str(key): str(value) for key, value in given.items()}
 
 
-def _reported(given: Any) -> int | None:
-    """What the line says the provider charged, picodollars. A cost of our own (`cost_usd`) is no such figure."""
+def _reported(given: Any) -> Decimal | None:
+    """What the line says the provider charged, US dollars. A cost of our own (`cost_usd`) is no such figure."""
     if given is None or given == "":
         return None
     try:
@@ -202,7 +202,7 @@ def _reported(given: Any) -> int | None:
         pico = -1
     if isinstance(given, bool) or pico < 0:
         raise BadLine(f"reported_cost_usd = {given!r}: must be a finite amount of US dollars, not negative")
-    return pico
+    return pico_to_usd(pico)
 
 
 def _status(given: Any) -> str:
