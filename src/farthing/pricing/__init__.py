@@ -1,0 +1,117 @@
+"""Prices: a model name, usage, a moment and a request context -> an exact, explained cost."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from datetime import date, datetime
+from fractions import Fraction
+from typing import Any
+
+from farthing.errors import UsageError
+from farthing.money import fraction_to_pico
+from farthing.pricing.catalog import Catalog, Listed
+from farthing.pricing.cost import Cost, CostLine, Provenance
+from farthing.pricing.match import Match, Miss
+from farthing.pricing.overlay import CustomModel
+from farthing.pricing.record import PriceRecord
+from farthing.pricing.register import Amount, CustomPrice, load_custom, save_custom
+from farthing.pricing.resolve import Resolved, Unpriced, reprice
+from farthing.usage import Usage
+
+__all__ = [
+    "Catalog",
+    "Cost",
+    "CostLine",
+    "CustomPrice",
+    "Listed",
+    "Match",
+    "Miss",
+    "PriceRecord",
+    "Provenance",
+    "Resolved",
+    "Unpriced",
+    "calculate_cost",
+    "load_custom",
+    "price",
+    "register_model_pricing",
+    "reprice",
+    "save_custom",
+]
+
+
+def price(
+    model: str,
+    usage: Usage,
+    *,
+    provider: str | None = None,
+    at: datetime | int | None = None,
+    context: Mapping[str, Any] | None = None,
+) -> Cost:
+    """What this usage of a model costs: exact, with its lines, its status and where the price is from.
+
+    `provider` may be any name of it (an id, an OpenTelemetry or SDK name, a host); None: told by the model's name.
+    `at` is when the call was made (naive: UTC; or microseconds since 1970); None: now. `context` is the request as it
+    was served: {"processing": "batch"}, {"service_tier": "flex"}, {"inference_geo": "us"}, ...
+    An unknown model, tier or unit raises nothing: the status is `unpriced` or `partial`, with the reasons.
+    """
+    return Catalog.default().price(model, usage, provider=provider, at=at, context=context)
+
+
+def register_model_pricing(
+    model: str,
+    input_price_per_million: Amount | None = None,
+    output_price_per_million: Amount | None = None,
+    provider: str = "custom",
+    *,
+    match_pattern: str | None = None,
+    unit: str = "TOKENS",
+    valid_from: str | date | datetime | None = None,
+    **more: Any,
+) -> CustomModel:
+    """Add a price of your own to the process-wide catalog; it wins over every other for this model.
+
+    `more` takes the other fields of CustomPrice: `input_price`, `output_price`, `total_price` (for one `unit`),
+    `cached_input_price_per_million`, `cache_write_price_per_million`, `rates`, `valid_to`. PriceError: what cannot be.
+    """
+    return Catalog.default().register(
+        CustomPrice(
+            model=model,
+            input_price_per_million=input_price_per_million,
+            output_price_per_million=output_price_per_million,
+            provider=provider,
+            match_pattern=match_pattern,
+            unit=unit,
+            valid_from=valid_from,
+            **more,
+        )
+    )
+
+
+def calculate_cost(
+    model: str,
+    input_tokens: int,
+    output_tokens: int,
+    cached_tokens: int = 0,
+    cache_discount: float | None = None,
+) -> float:
+    """US dollars of one call as a float; `cached_tokens` are a part of `input_tokens`.
+
+    Cached tokens cost the catalog's rate for them, or the input rate less `cache_discount` (0.9 = 90 % off) where that
+    is given. An unknown model warns and costs 0.0, here and nowhere else: `price()` says that it is unpriced.
+    """
+    if cache_discount is not None and not 0 <= cache_discount <= 1:
+        raise UsageError(f"cache_discount = {cache_discount!r}: must lie between 0 and 1")
+    usage = Usage(input_tokens=input_tokens, cache_read_tokens=cached_tokens, output_tokens=output_tokens)
+    resolved = Catalog.default().resolve(model)
+    if cache_discount is not None:
+        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    pico = resolved.evaluate(usage)
+    if pico is None:
+        reasons = "; ".join(resolved.cost(usage).reasons)
+        warnings.warn(f"cost 0.0, because no price is known: {reasons}", UserWarning, stacklevel=2)
+        return 0.0
+    if cache_discount is not None and cached_tokens:
+        rate = resolved.rate("input_tokens", usage) or Fraction()
+        pico -= fraction_to_pico(rate * cached_tokens * Fraction(repr(cache_discount)))
+    return pico / 10**12
