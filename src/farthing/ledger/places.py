@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
 
-from farthing.errors import LedgerUnavailable
+from farthing.errors import LedgerFull, LedgerUnavailable
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {
@@ -58,7 +59,8 @@ def make_ready(path: str) -> None:
     except FileExistsError:
         _refuse_existing(path)
     except OSError as error:
-        raise LedgerUnavailable(
+        kind = LedgerFull if error.errno == errno.ENOSPC else LedgerUnavailable
+        raise kind(
             f"the ledger {path} cannot be made ({error.strerror or error}): give its folder write permission, "
             "or set FARTHING_URL to another place"
         ) from error
