@@ -80,6 +80,7 @@ def test_the_users_file_sets_everything(own: Path, here: Path) -> None:
         [[discounts]]
         provider = "anthropic"
         percent = 12.5
+        from = 2026-01-01
         """,
     )
     found = settings(own, here)
@@ -91,7 +92,7 @@ def test_the_users_file_sets_everything(own: Path, here: Path) -> None:
     assert model["input_price_per_million"] == Decimal("1.10")
     assert model["valid_from"] == datetime(2026, 1, 1, tzinfo=UTC)
     (discount,) = found.discounts
-    assert (discount.provider, discount.percent, discount.model) == ("anthropic", Decimal("12.5"), None)
+    assert discount == {"provider": "anthropic", "percent": Decimal("12.5"), "from": "2026-01-01T00:00:00+00:00"}
 
 
 def test_a_relative_ledger_of_the_users_file_counts_from_that_file(own: Path, here: Path) -> None:
@@ -134,7 +135,7 @@ def test_the_working_directory_comes_over_the_users_file_and_the_environment_ove
     ],
 )
 def test_a_working_directory_cannot_send_the_ledger_elsewhere(own: Path, here: Path, ledger: str) -> None:
-    """A stranger's checkout may name a relative path inside itself, nothing else; the refusal says why and what to do."""
+    """A stranger's checkout may name a relative path inside itself, nothing else; the refusal says what to do."""
     path = write(here, f'ledger = "{ledger}"')
     with pytest.raises(ConfigError) as refused:
         settings(own, here)
@@ -192,7 +193,8 @@ def test_the_named_config_file_may_be_that_of_the_working_directory(own: Path, h
         ("[[models]]\nmodel = 'm'\ninput_price = -1", "models[0].input_price = -1: must not be negative"),
         ("[[models]]\nmodel = 'm'\ninput_price = 'x'", "models[0].input_price = 'x': must be of type int or decimal"),
         ("[[models]]\nmodel = 'm'\nprise = 1", "unknown key 'models[0].prise' (= 1); did you mean"),
-        ("[[discounts]]\npercent = 120", "discounts[0].percent = 120: must be above 0 and at most 100"),
+        ("[[discounts]]\npercent = 120", "discounts[0].percent = 120: must be between 0 and 100"),
+        ("[[discounts]]\nprovider = 'x'", "needs either percent (10 = taken off) or factor (0.9)"),
         ("models = 3", "models = 3: must be a list of tables: [[models]]"),
         ("price_overlays = ['../x']", "price_overlays = ['../x']: must be a list of names"),
         ("ledger = [", "cannot be read as TOML"),

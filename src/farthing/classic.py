@@ -47,20 +47,15 @@ class PriceTable(Mapping[str, dict[str, float]]):
         self._names, self._tokens = names, tokens
 
     def __getitem__(self, model: str) -> dict[str, float]:
-        found = {}
-        for side in ("input", "output"):
-            cost = Catalog.default().price(model, Usage(**{f"{side}_tokens": 1000}))
-            if cost.usd is None:
-                if side == "output" and cost.status != "unpriced":
-                    cost_usd = 0
-                elif side == "output" and found:
-                    cost_usd = 0  # an embedding model has no price for output, because it gives none
-                else:
-                    raise KeyError(model)
-                found[side] = float(cost_usd)
-            else:
-                found[side] = float(cost.usd * self._tokens / 1000)
-        return found
+        price = Catalog.default().resolve(model)
+        into = price.evaluate(Usage(input_tokens=1000))
+        if into is None:
+            raise KeyError(model)
+        out = (
+            price.evaluate(Usage(output_tokens=1000)) or 0
+        )  # an embedding model gives no output, and has no price for it
+        lots = 1000 * 10**12
+        return {"input": into * self._tokens / lots, "output": out * self._tokens / lots}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

@@ -50,26 +50,13 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Discount:
-    """A contract's reduction: `percent` off every rate of a provider's models in `[since, until)`.
-
-    model: a glob over the model's name, None for all; provider None: every provider.
-    """
-
-    percent: Decimal
-    provider: str | None = None
-    model: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What is configured. Values only: nothing is opened or created by making one.
 
     ledger          URL or path of the ledger; None: the default place, `default_ledger_url(settings)`
     attributes      what every call is attributed to where it says nothing itself
     models          prices of the user's own, each the keyword arguments of `register_model_pricing`
+    discounts       contract discounts, each {"percent" or "factor", "provider", "model", "units", "from", "to", "note"}
     price_overlays  names of opt-in price tables
     hash_key        the key given in the environment; None: the one kept in `config_dir`
     files           the config files that were read, in order
@@ -79,7 +66,7 @@ class Settings:
     durability: str = "commit"
     attributes: Attribution = field(default_factory=Attribution)
     models: tuple[Mapping[str, Any], ...] = ()
-    discounts: tuple[Discount, ...] = ()
+    discounts: tuple[Mapping[str, Any], ...] = ()
     price_overlays: tuple[str, ...] = ()
     log_calls: bool = True
     hash_users: bool = False
@@ -210,6 +197,7 @@ _MODEL_NUMBERS = (
     "input_price_per_million",
     "output_price_per_million",
     "cached_input_price_per_million",
+    "cache_write_price_per_million",
     "input_price",
     "output_price",
     "total_price",
@@ -218,11 +206,13 @@ _MODEL_KEYS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("model", "provider", "match_pattern", "unit"), (str,)),
     **dict.fromkeys(_MODEL_NUMBERS, (int, Decimal)),
     **dict.fromkeys(("valid_from", "valid_to"), (datetime, date)),
+    "rates": (dict,),
 }
 _DISCOUNT_KEYS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("provider", "model"), (str,)),
-    "percent": (int, Decimal),
-    **dict.fromkeys(("since", "until"), (datetime, date)),
+    **dict.fromkeys(("provider", "model", "note"), (str,)),
+    **dict.fromkeys(("percent", "factor"), (int, Decimal)),
+    **dict.fromkeys(("from", "to"), (datetime, date)),
+    "units": (list,),
 }
 
 
@@ -325,13 +315,16 @@ class _File:
                     self._refuse(f"{key}[{i}].{name}", row[name], "must not be negative")
         return rows
 
-    def _discounts(self, key: str, value: Any) -> tuple[Discount, ...]:
-        found = []
-        for i, row in enumerate(self._rows(key, value, _DISCOUNT_KEYS)):
-            if not 0 < row.get("percent", 0) <= 100:
-                self._refuse(f"{key}[{i}].percent", row.get("percent"), "must be above 0 and at most 100")
-            found.append(Discount(**{**row, "percent": Decimal(row["percent"])}))
-        return tuple(found)
+    def _discounts(self, key: str, value: Any) -> tuple[Mapping[str, Any], ...]:
+        rows = self._rows(key, value, _DISCOUNT_KEYS)
+        for i, row in enumerate(rows):
+            if ("percent" in row) == ("factor" in row):
+                self._refuse(f"{key}[{i}]", dict(row), "needs either percent (10 = taken off) or factor (0.9)")
+            if not 0 <= row.get("percent", 0) <= 100:
+                self._refuse(f"{key}[{i}].percent", row["percent"], "must be between 0 and 100")
+            if row.get("factor", 0) < 0:
+                self._refuse(f"{key}[{i}].factor", row["factor"], "must not be negative")
+        return tuple({name: _iso(given) for name, given in row.items()} for row in rows)
 
     def _rows(self, key: str, value: Any, keys: Mapping[str, tuple[type, ...]]) -> tuple[Mapping[str, Any], ...]:
         """A list of tables with known keys and types; days and naive times become aware UTC."""
@@ -351,6 +344,10 @@ class _File:
                 read[name] = _aware(given) if isinstance(given, date) else given
             rows.append(MappingProxyType(read))
         return tuple(rows)
+
+
+def _iso(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _aware(moment: date) -> datetime:

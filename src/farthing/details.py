@@ -24,7 +24,7 @@ class CallDetails(TypedDict, total=False):
     `cost_usd`: the provider's or the caller's own figure; it goes before our price.
     `at`: when the call was dispatched; naive counts as UTC. `context`: what of the request changes its price.
     `attempt`, `error`, `billed`, `cache_hit`: an attempt with an error and no usage, an unbilled one and a cache hit
-    cost nothing and are reported apart.
+    cost nothing and are reported apart. `billing`: `metered`, or `subscription` for a flat plan's call.
     The rest is attribution: who and what the call was for.
     """
 
@@ -51,6 +51,8 @@ class CallDetails(TypedDict, total=False):
     billed: bool
     cache_hit: bool
     source: str
+    billing: str
+    fingerprints: Mapping[str, Any]
     org: str | None
     team: str | None
     cost_center: str | None
@@ -110,6 +112,8 @@ def checked_options(rest: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"context = {context!r}: must be a mapping, e.g. {{'processing': 'batch'}}")
     if rest.get("usage_status", "reported") not in USAGE_STATUSES:
         raise InputError(f"usage_status = {rest['usage_status']!r}: must be one of {', '.join(USAGE_STATUSES)}")
+    if rest.get("billing", "metered") not in ("metered", "subscription"):
+        raise InputError(f"billing = {rest['billing']!r}: must be metered or subscription")
     for name in _TEXTS:
         if rest.get(name) is not None and not isinstance(rest[name], str):
             raise InputError(f"{name} = {rest[name]!r}: must be text")

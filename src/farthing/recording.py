@@ -14,7 +14,7 @@ from typing import Any
 
 from farthing.details import checked_options
 from farthing.errors import InputError, UsageError
-from farthing.event import EMPTY, Attribution, Event, from_us, new_id, now_us, to_us
+from farthing.event import EMPTY, Attribution, Event, new_id, now_us, to_us
 from farthing.money import usd_to_pico
 from farthing.pricing.catalog import Catalog
 from farthing.pricing.cost import Cost
@@ -64,6 +64,8 @@ class Call:
     error: str | None = None
     source: str = "record"
     recorder: str | None = None
+    billing: str = "metered"
+    fingerprints: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
 def call_of(
@@ -111,6 +113,8 @@ def call_of(
         error=error,
         source=take("source") or "record",
         recorder=recorder,
+        billing=take("billing") or "metered",
+        fingerprints=take("fingerprints") or EMPTY,
     )
 
 
@@ -202,15 +206,18 @@ def _event(call: Call, priced: tuple[int | None, str, str | None, str | None, in
         billed=not free,
         cache_hit=call.cache_hit,
         error=call.error,
+        billing=call.billing,
+        fingerprints=call.fingerprints,
     )
 
 
 def _cost(catalog: Catalog, call: Call, usage: Usage) -> Cost:
     """The cost by the model that answered; where it has no price but the one asked for has, by that."""
-    at = None if call.at_us is None else from_us(call.at_us)
-    cost = catalog.price(call.model, usage, provider=call.provider, at=at, context=call.context)
+    cost = catalog.price(call.model, usage, provider=call.provider, at=call.at_us, context=call.context)
     if cost.pico is None and call.requested_model not in (None, call.model):
-        asked = catalog.price(str(call.requested_model), usage, provider=call.provider, at=at, context=call.context)
+        asked = catalog.price(
+            str(call.requested_model), usage, provider=call.provider, at=call.at_us, context=call.context
+        )
         if asked.pico is not None:
             return asked
     return cost
@@ -236,11 +243,11 @@ def calls_of(found: Extraction, call: Call) -> Iterator[Call]:
         provider = call.provider or one.provider
         model = one.model or call.model
         usage = one.usage if one.usage is not None or part else call.usage
-        failed = None if part else call.error or one.error
+        failed = one.error if part else call.error or one.error
         response_id = one.response_id or found.response_id
         key = call.dedupe_key
         if response_id and not key:
-            key = response_key(provider, response_id, part)
+            key = response_key(provider, response_id, part if response_id == found.response_id else 0)
         elif key and part:
             key = f"{key}#{part}"
         yield Call(
@@ -264,6 +271,8 @@ def calls_of(found: Extraction, call: Call) -> Iterator[Call]:
             error=failed,
             source=call.source,
             recorder=call.recorder,
+            billing=call.billing,
+            fingerprints=EMPTY if part else call.fingerprints,
         )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
-from farthing.event import Event
+from farthing.event import EMPTY, Event
 from farthing.money import pico_to_usd
+from farthing.usage import Quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
     """Sums over events. All are ints; money is picodollars; `a + b` adds every field.
 
+    input_tokens, ...  of billed events: what a cache answered, or an attempt would have used, is in no sum
     calls              billed calls (corrections and unbilled attempts are none)
     cost_pico          what is known of the cost; `unpriced_calls` and `partial_calls` say what is not in it
     unbilled_attempts  attempts that cost nothing; cache_hits: answered by a cache of the caller
@@ -36,7 +39,11 @@ class Totals:
     @classmethod
     def of(cls, event: Event) -> Totals:
         """The totals of one event; of a correction, what it changes."""
-        counts = event.usage_delta if event.corrects is not None else event.usage.to_dict()
+        counts: Mapping[str, Quantity] = EMPTY
+        if event.corrects is not None:
+            counts = event.usage_delta
+        elif event.billed:
+            counts = event.usage.to_dict()
 
         def count(unit: str) -> int:
             return int(counts.get(unit, 0))
