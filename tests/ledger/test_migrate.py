@@ -12,7 +12,9 @@ from farthing.errors import LedgerError, LedgerUnavailable
 from farthing.event import Event
 from farthing.ledger import engine, migrate, open_ledger
 from farthing.ledger.engine import Database
+from farthing.ledger.rows import prepare
 from farthing.ledger.sqlite import SqliteStore
+from farthing.ledger.writer import INSERT
 
 SECOND = """
 ALTER TABLE events ADD COLUMN region TEXT NOT NULL DEFAULT 'nowhere';
@@ -29,7 +31,7 @@ def columns(path: Path) -> set[str]:
 
 
 def test_a_newer_version_migrates_and_older_processes_go_on(tmp_path: Path, make_event: Callable[..., Event]) -> None:
-    """A process of version 1 with the file open writes on after a migration to 2, and one that opens it later does so too."""
+    """A process of version 1 that has the file open writes on after a migration to 2; one that opens it later too."""
     path = tmp_path / "ledger.db"
     with SqliteStore(path) as old:
         old.append(make_event())
@@ -63,11 +65,9 @@ def test_older_writers_can_be_forbidden(
         with pytest.raises(LedgerUnavailable, match=r"version 2\) asks for writers of version 2.*pip install -U"):
             open_ledger(path)
         monkeypatch.setattr(engine, "WRITER_VERSION", 2)
-        newer.execute("INSERT INTO events SELECT 2, at_us, calls, cost_pico, input_tokens, output_tokens, cache_read_tokens,"
-                      " cache_write_tokens, output_reasoning_tokens, restates, attempt, billed, cache_hit, usage_status,"
-                      " price_status, NULL, NULL, NULL, org, 'new', 'new', provider, model, NULL, operation, NULL, NULL, NULL,"
-                      " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
-                      " NULL, NULL, NULL, NULL, source, NULL, recorded_at_us, NULL, 'here' FROM events")  # fmt: skip
+        row = prepare(make_event(), None).row
+        newer.execute(INSERT, row)
+        assert newer.changes() == 1
         newer.close()
 
 
@@ -77,8 +77,8 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
     open_ledger(path).close()
     before = columns(path)
     database = Database(str(path))
-    with pytest.raises(LedgerError, match="no such table: nothing"):
-        migrate.bring_up_to_date(database, [*migrate.scripts(), SECOND + "INSERT INTO nothing VALUES (1);"])
+    with pytest.raises(LedgerError, match="no such table: missing"):
+        migrate.bring_up_to_date(database, [*migrate.scripts(), SECOND + "INSERT INTO missing VALUES (1);"])
     assert database.rows("PRAGMA user_version") == [(1,)]
     database.close()
     assert columns(path) == before
