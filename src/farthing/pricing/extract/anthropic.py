@@ -30,7 +30,6 @@ def read_usage(draft: Draft, usage: JsonObject) -> None:
     if isinstance(tools, dict):
         draft.add("web_searches", tools.get("web_search_requests"))
         draft.add("web_fetches", tools.get("web_fetch_requests"))
-        draft.add("code_executions", tools.get("code_execution_requests"))
     draft.tier(usage.get("service_tier"))
     speed = usage.get("speed")
     if isinstance(speed, str) and speed not in ("", "standard"):
@@ -127,7 +126,8 @@ def batch_line(body: JsonObject) -> JsonObject | None:
 def merge_stream(events: list[JsonObject]) -> tuple[JsonObject, bool, bool]:
     """(the message as it stands at the end, whether it ended, whether its output count is final).
 
-    `message_delta` counts are cumulative and may repeat the input; a null does not replace what was known.
+    `message_delta` counts are cumulative and may repeat the input: what it does not tell, or tells as null or 0, does
+    not replace what was known.
     """
     message: JsonObject = {"type": "message"}
     usage: JsonObject = {}
@@ -139,7 +139,7 @@ def merge_stream(events: list[JsonObject]) -> tuple[JsonObject, bool, bool]:
             usage.update({k: v for k, v in obj(message.get("usage")).items() if v is not None})
         elif kind == "message_delta":
             told = {k: v for k, v in obj(event.get("usage")).items() if v is not None}
-            usage.update(told)
+            usage.update({k: v for k, v in told.items() if v or not usage.get(k)})
             final = final or "output_tokens" in told
             ended = ended or bool(obj(event.get("delta")).get("stop_reason"))
             changed = obj(event.get("delta")).get("model")  # a fallback took over

@@ -200,7 +200,7 @@ def _cohere(events: list[JsonObject]) -> Folded:
 
 
 def _converse(events: list[JsonObject]) -> Folded:
-    """Converse's (and Nova's) events: `metadata` has the usage."""
+    """Converse's (and Nova's) events: `metadata` comes after `messageStop` and has the usage."""
     folded = Folded({"output": {}, "stopReason": None})
     for event in events:
         metadata = event.get("metadata")
@@ -209,8 +209,6 @@ def _converse(events: list[JsonObject]) -> Folded:
             folded.ended = True
         if METRICS in event:
             folded.body[METRICS] = event[METRICS]
-        if "messageStop" in event:
-            folded.ended = True
         if "error" in event:
             folded.body["error"] = event["error"]
     folded.usage = bool(obj(folded.body.get("usage"))) or METRICS in folded.body
@@ -256,7 +254,7 @@ def _last(events: list[JsonObject]) -> Folded:
             folded.body["usage"] = usage
         folded.usage = folded.usage or any(event.get(key) is not None for key in _COUNTED)
         finished = event.get("done") is True or event.get("completionReason") or event.get("stop_reason")
-        folded.ended = folded.ended or bool(finished) or METRICS in event
+        folded.ended = folded.ended or bool(finished) or METRICS in event or "totalOutputTextTokenCount" in event
     return folded
 
 

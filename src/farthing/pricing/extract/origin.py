@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 _ALIASES = {
     "openai": "openai openai-chat openai-responses chatgpt",
@@ -92,16 +92,23 @@ def resolve(given: str | None, path: str) -> str | None:
         plain = given.strip().lower()
         known = _BY_ALIAS.get(plain) or _BY_ALIAS.get(plain.replace("_", "-").replace(" ", "-")) or _of_host(plain)
         return known or given
-    host = urlsplit(path).netloc if "://" in path else ""
+    host, bare = _host_and_path(path)
     if host and (known := _of_host(host.lower())):
         return known
-    bare = urlsplit(path).path if host else path
     return next((provider for rule, provider in _PATH_RULES if rule.search(bare)), None)
+
+
+def _host_and_path(url: str) -> tuple[str, str]:
+    """(host with port, path) of a URL; a bare path has no host. Never raises, as urlsplit does on `[`."""
+    if "://" not in url:
+        return "", url.split("?", 1)[0]
+    host, slash, path = url.split("://", 1)[1].partition("/")
+    return host.rpartition("@")[2], slash + path.split("?", 1)[0]
 
 
 def _of_host(host: str) -> str | None:
     if "://" in host:
-        host = urlsplit(host).netloc
+        host = _host_and_path(host)[0]
     host = host.split("/", 1)[0]
     if "." not in host and ":" not in host:
         return None

@@ -109,6 +109,8 @@ class Draft:
             if usage.problems:
                 impossible = f"impossible counts: {usage.problems[0]}"
                 reason = f"{reason}; {impossible}" if reason else impossible
+            elif not usage and reason is None:
+                reason = "the provider reports a usage of zero"
         elif reason is None:
             reason = f"the response is an error: {self.error}" if self.error else "the response reports no usage"
         return Extraction(
