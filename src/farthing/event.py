@@ -9,18 +9,35 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from farthing.money import pico_to_usd
 from farthing.usage import Quantity, Usage
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 """The one empty mapping."""
+
+Made = TypeVar("Made")
+
+
+def quick(frozen: type[Made]) -> Callable[..., Made]:
+    """What makes a frozen, slotted, keyword-only dataclass as its own constructor does, in a third of the time.
+
+    A frozen class sets each field through `object.__setattr__`. Its twin has the same slots and sets them plainly, and
+    then becomes one of the frozen class; from then on nothing can be set. For where millions are made.
+    """
+
+    def become(self: Any) -> None:
+        self.__class__ = frozen
+
+    same = [(f.name, f.type, field(default=f.default, default_factory=f.default_factory)) for f in fields(frozen)]  # type: ignore[arg-type]
+    return make_dataclass(frozen.__name__, same, namespace={"__post_init__": become}, slots=True, kw_only=True)
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -202,20 +219,23 @@ class _Ids:
     """UUIDv7 (RFC 9562): 48 bits of milliseconds, then a counter within the millisecond, then chance."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._last = 0
+        self.after_fork()
 
     def after_fork(self) -> None:
-        """A lock that another thread held when the process forked would never open in the child."""
+        """A lock that another thread held would never open in the child, and its chance must not be the parent's."""
         self._lock = threading.Lock()
+        self._chances = iter(array("Q"))
 
     def __call__(self) -> str:
-        chance = int.from_bytes(os.urandom(8), "big")
         stamp = time.time_ns() * 4096 // 1_000_000  # milliseconds and 12 bits of their fraction
         with self._lock:
             self._last = stamp = max(stamp, self._last + 1)
-        variant_and_chance = chance >> 2 | 1 << 63
-        h = f"{stamp >> 12:012x}7{stamp & 0xFFF:03x}{variant_and_chance:016x}"
+            chance = next(self._chances, None)
+            if chance is None:
+                self._chances = iter(array("Q", os.urandom(2048)))
+                chance = next(self._chances)
+        h = f"{stamp >> 12:012x}7{stamp & 0xFFF:03x}{chance >> 2 | 1 << 63:016x}"
         return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 

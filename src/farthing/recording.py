@@ -14,7 +14,7 @@ from typing import Any
 
 from farthing.details import checked_options
 from farthing.errors import InputError, UsageError
-from farthing.event import EMPTY, Attribution, Event, new_id, now_us, to_us
+from farthing.event import EMPTY, Attribution, Event, new_id, now_us, quick, to_us
 from farthing.money import usd_to_pico
 from farthing.pricing.catalog import Catalog
 from farthing.pricing.cost import Cost
@@ -29,7 +29,11 @@ NO_MODEL = "unspecified"
 
 NOTHING_USED = Usage()
 
-USES_NOTHING = frozenset({"span", "trace", "event", "execute_tool", "invoke_agent"})
+LONG_ID = 16
+"""Characters of a response id that two providers will not both give."""
+_make_event = quick(Event)
+
+USES_NOTHING = frozenset({"span", "trace", "event", "execute_tool", "invoke_agent", "task"})
 """Operations that only frame others: they have no usage of their own and are no calls."""
 
 
@@ -129,8 +133,13 @@ def readable(response: Any) -> Any:
 
 
 def response_key(provider: str | None, response_id: str, part: int = 0) -> str:
-    """The dedupe key of a response: whoever sees the same response makes the same key. `part`: its further models."""
-    key = f"response:{provider or '?'}:{response_id}"
+    """The dedupe key of a response: whoever sees the same response makes the same key. `part`: its further models.
+
+    A proxy and its client, or a span and the transport, may name different providers for one response: a long id
+    stands for itself, and only a short one (a server of one's own that counts from 1) is told apart by its provider.
+    """
+    whose = "" if len(response_id) >= LONG_ID else f"{provider or '?'}:"
+    key = f"response:{whose}{response_id}"
     return f"{key}#{part}" if part else key
 
 
@@ -180,7 +189,7 @@ def _event(call: Call, priced: tuple[int | None, str, str | None, str | None, in
     now = now_us()
     free = not call.billed or call.cache_hit
     counted = not free and not _only_frames(call)
-    return Event(
+    return _make_event(
         id=identity,
         at_us=now if call.at_us is None else call.at_us,
         recorded_at_us=now,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -12,7 +11,7 @@ from typing import Any
 
 from farthing.capture.logs.values import BadLine, Read, digest
 from farthing.errors import UsageError
-from farthing.event import ATTRIBUTION_FIELDS, EMPTY, USAGE_STATUSES, Attribution, to_us
+from farthing.event import ATTRIBUTION_FIELDS, USAGE_STATUSES, Attribution, quick, to_us
 from farthing.money import pico_to_usd, usd_to_pico
 from farthing.recording import NO_MODEL, Call, response_key
 from farthing.usage import UNITS, Usage
@@ -32,96 +31,68 @@ SHORT_UNITS: Mapping[str, str] = MappingProxyType(
 """Counts may stand beside the other fields too, under these names."""
 
 TIME_NAMES = ("at", "timestamp", "time", "date", "ts", "created_at")
-_WHO = frozenset(ATTRIBUTION_FIELDS)
-_KNOWN = frozenset(
-    {
-        *TIME_NAMES,
-        *(
-            "model",
-            "provider",
-            "requested_model",
-            "operation",
-            "usage",
-            "usage_status",
-            "usage_reason",
-            "usage_problems",
-            "context",
-        ),
-        *("metadata", "response_id", "id", "dedupe_key", "attempt", "billed", "cache_hit", "error"),
-        *(
-            "cost_usd",
-            "reported_cost_usd",
-            "price_status",
-            "price_reason",
-            "price_hash",
-            "status",
-            "source",
-            "recorder",
-        ),
-        *("recorded_at", "corrects", "usage_delta", "calls", "unit"),
-    }
-)
-"""Fields of the form that are no attribution. Costs that `farthing export` writes are read over: worked out anew."""
-
 TEXT_LIMIT = 4_096
 """Characters of one attribution value: a prompt in a name is a mistake that would fill the ledger."""
+
+_TEXTS = {
+    **{name: name for name in ("model", "provider", "requested_model", "operation", "usage_reason", "response_id")},
+    **{name: name for name in ("dedupe_key", "error")},
+    "id": "event_id",
+}
+"""Fields that are texts -> what a Call names them."""
+
+_READ_OVER = frozenset(
+    {
+        *("cost_usd", "price_status", "price_reason", "price_hash", "status", "source", "recorder", "recorded_at"),
+        *("corrects", "usage_delta", "usage_problems", "calls", "unit", "usage", "metadata"),
+    }
+)
+"""Fields that are read elsewhere, or not at all: costs that `farthing export` writes are worked out anew."""
+
+_attribution, _call = quick(Attribution), quick(Call)
+_WHO, _UNIT, _TEXT, _TIME, _VALUE, _OVER = range(6)
 
 
 def read_fields(fields: Mapping[str, Any], *, source: str, defaults: Attribution | None = None) -> Read:
     """The call that these fields describe. What cannot be: BadLine."""
-    who: dict[str, str] = {}
+    who: dict[str, Any] = {}
     units: dict[str, Any] = {}
     more: dict[str, Any] = {}
+    call: dict[str, Any] = {"model": NO_MODEL, "source": source}
     for name, value in fields.items():
-        if name in _KNOWN or value is None or value == "":
+        if value is None or value == "":
             continue
-        if name in _WHO:
+        kind = _KINDS.get(name)
+        if kind == _WHO:
             who[name] = value if type(value) is str and len(value) <= TEXT_LIMIT else _text(name, value)
-        elif name in SHORT_UNITS:
+        elif kind == _TEXT:
+            text = value if type(value) is str and len(value) <= TEXT_LIMIT else _text(name, value)
+            call[_TEXTS[name]] = text
+        elif kind == _TIME:
+            if "at_us" not in call or name == "at":
+                call["at_us"] = moment_us(value)
+        elif kind == _UNIT:
             units[SHORT_UNITS[name]] = value
-        else:
+        elif kind == _VALUE:
+            wanted, read = _VALUES[name]
+            call[wanted] = read(name, value)
+        elif kind is None:
             more[name.removeprefix("metadata.")] = value
-    given = fields.get("metadata")
-    if given is not None:
-        if not isinstance(given, Mapping):
-            raise BadLine(f"metadata = {given!r}: must be an object")
-        more.update(given)
-    attribution = Attribution(**who, metadata=more or EMPTY)
-    if defaults is not None:
-        attribution = attribution.with_defaults(defaults)
-    usage = _usage(fields.get("usage"), units, impossible=bool(fields.get("usage_problems")))
-    identity, response_id = fields.get("id"), fields.get("response_id")
-    provider = _optional(fields, "provider")
-    key = fields.get("dedupe_key")
-    if key is None and response_id is not None:
-        response_id = _text("response_id", response_id)
-        key = response_key(provider, response_id)
-    elif key is not None:
-        key = _text("dedupe_key", key)
-    if identity is not None:
-        identity = _text("id", identity)
-    call = Call(
-        model=_text("model", fields["model"]) if fields.get("model") else NO_MODEL,
-        usage=usage,
-        attribution=attribution,
-        provider=provider,
-        requested_model=_optional(fields, "requested_model"),
-        operation=_optional(fields, "operation") or "chat",
-        at_us=_at(fields),
-        context=_context(fields.get("context")),
-        reported_usd=_reported(fields.get("reported_cost_usd")),
-        usage_status=_status(fields.get("usage_status")),
-        usage_reason=_optional(fields, "usage_reason"),
-        response_id=response_id,
-        dedupe_key=key,
-        event_id=identity if not fields.get("corrects") else None,
-        attempt=_whole(fields.get("attempt"), "attempt", 1),
-        billed=_flag(fields.get("billed"), "billed", True),
-        cache_hit=_flag(fields.get("cache_hit"), "cache_hit", False),
-        error=_optional(fields, "error"),
-        source=source,
-    )
-    return Read((call,), None if key or identity else digest(fields))
+    if (metadata := fields.get("metadata")) is not None:
+        if not isinstance(metadata, Mapping):
+            raise BadLine(f"metadata = {metadata!r}: must be an object")
+        more.update(metadata)
+    if more:
+        who["metadata"] = more
+    attribution = _attribution(**who)
+    call["attribution"] = attribution if defaults is None else attribution.with_defaults(defaults)
+    call["usage"] = _usage(fields.get("usage"), units, impossible="usage_problems" in fields)
+    if fields.get("corrects"):
+        call.pop("event_id", None)
+    if "dedupe_key" not in call and "response_id" in call:
+        call["dedupe_key"] = response_key(call.get("provider"), call["response_id"])
+    named = "dedupe_key" in call or "event_id" in call
+    return Read((_call(**call),), None if named else digest(fields))
 
 
 def _usage(given: Any, units: dict[str, Any], *, impossible: bool) -> Usage | None:
@@ -160,14 +131,6 @@ def moment_us(value: Any) -> int:
     return int(Decimal(repr(value) if isinstance(value, float) else value) * scale)
 
 
-def _at(fields: Mapping[str, Any]) -> int | None:
-    for name in TIME_NAMES:
-        value = fields.get(name)
-        if value is not None and value != "":
-            return moment_us(value)
-    return None
-
-
 def _text(name: str, value: Any) -> str:
     if isinstance(value, bool | dict | list) or value is None:
         raise BadLine(f"{name} = {value!r}: must be text")
@@ -177,46 +140,30 @@ def _text(name: str, value: Any) -> str:
     return text
 
 
-def _optional(fields: Mapping[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    if value is None or value == "":
-        return None
-    return value if type(value) is str and len(value) <= TEXT_LIMIT else _text(name, value)
-
-
-def _context(given: Any) -> Mapping[str, str]:
-    if not given:
-        return EMPTY
+def _context(name: str, given: Any) -> Mapping[str, str]:
     if not isinstance(given, Mapping) or not all(isinstance(value, str | int) for value in given.values()):
-        raise BadLine(f'context = {given!r}: must be an object of texts, e.g. {{"processing": "batch"}}')
+        raise BadLine(f'{name} = {given!r}: must be an object of texts, e.g. {{"processing": "batch"}}')
     return {str(key): str(value) for key, value in given.items()}
 
 
-def _reported(given: Any) -> Decimal | None:
-    """What the line says the provider charged, US dollars. A cost of our own (`cost_usd`) is no such figure."""
-    if given is None or given == "":
-        return None
+def _reported(name: str, given: Any) -> Decimal:
+    """What the line says the provider charged, US dollars."""
     try:
         pico = usd_to_pico(given)
     except (ArithmeticError, TypeError, ValueError):
         pico = -1
     if isinstance(given, bool) or pico < 0:
-        raise BadLine(f"reported_cost_usd = {given!r}: must be a finite amount of US dollars, not negative")
+        raise BadLine(f"{name} = {given!r}: must be a finite amount of US dollars, not negative")
     return pico_to_usd(pico)
 
 
-def _status(given: Any) -> str:
-    if given is None or given == "":
-        return "reported"
+def _status(name: str, given: Any) -> str:
     if given not in USAGE_STATUSES:
-        near = difflib.get_close_matches(str(given), USAGE_STATUSES, n=1)
-        raise BadLine(f"usage_status = {given!r}: must be one of {', '.join(near or USAGE_STATUSES)}")
+        raise BadLine(f"{name} = {given!r}: must be one of {', '.join(USAGE_STATUSES)}")
     return str(given)
 
 
-def _whole(given: Any, name: str, default: int) -> int:
-    if given is None or given == "":
-        return default
+def _whole(name: str, given: Any) -> int:
     try:
         number = int(given)
     except (TypeError, ValueError):
@@ -229,12 +176,28 @@ def _whole(given: Any, name: str, default: int) -> int:
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-def _flag(given: Any, name: str, default: bool) -> bool:
-    if given is None or given == "":
-        return default
-    if isinstance(given, bool):
-        return given
-    found = _FLAGS.get(str(given).strip().lower())
+def _flag(name: str, given: Any) -> bool:
+    found = given if isinstance(given, bool) else _FLAGS.get(str(given).strip().lower())
     if found is None:
         raise BadLine(f"{name} = {given!r}: must be true or false")
     return found
+
+
+_VALUES: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
+    "context": ("context", _context),
+    "reported_cost_usd": ("reported_usd", _reported),
+    "usage_status": ("usage_status", _status),
+    "attempt": ("attempt", _whole),
+    "billed": ("billed", _flag),
+    "cache_hit": ("cache_hit", _flag),
+}
+"""Fields that are more than text -> (what a Call names them, what reads them)."""
+
+_KINDS: Mapping[str, int] = {
+    **dict.fromkeys(SHORT_UNITS, _UNIT),
+    **dict.fromkeys(ATTRIBUTION_FIELDS, _WHO),
+    **dict.fromkeys(_TEXTS, _TEXT),
+    **dict.fromkeys(TIME_NAMES, _TIME),
+    **dict.fromkeys(_VALUES, _VALUE),
+    **dict.fromkeys(_READ_OVER, _OVER),
+}
