@@ -75,16 +75,14 @@ def register_model_pricing(
     `cached_input_price_per_million`, `cache_write_price_per_million`, `rates`, `valid_to`. PriceError: what cannot be.
     """
     return Catalog.default().register(
-        CustomPrice(
-            model=model,
-            input_price_per_million=input_price_per_million,
-            output_price_per_million=output_price_per_million,
-            provider=provider,
-            match_pattern=match_pattern,
-            unit=unit,
-            valid_from=valid_from,
-            **more,
-        )
+        model,
+        input_price_per_million,
+        output_price_per_million,
+        provider,
+        match_pattern=match_pattern,
+        unit=unit,
+        valid_from=valid_from,
+        **more,
     )
 
 

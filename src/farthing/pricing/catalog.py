@@ -23,7 +23,7 @@ from farthing.pricing.defaults import default_parts
 from farthing.pricing.match import Match, Matcher, Miss, registered
 from farthing.pricing.overlay import BUILT_IN, CustomModel, Overlay, Patch, built_in, patched
 from farthing.pricing.record import PriceRecord, moment_us
-from farthing.pricing.register import CustomPrice
+from farthing.pricing.register import Amount, CustomPrice
 from farthing.pricing.resolve import Pairs, Resolved, Unpriced, context_pairs, resolve
 from farthing.pricing.source import Source
 from farthing.usage import Usage
@@ -135,7 +135,7 @@ class Catalog:
         return twin
 
     def with_overlay(self, *overlays: Overlay | str) -> Catalog:
-        """A new catalog with further overlays, by name ('tables-2026-01') or as read; their models win over the data."""
+        """A new catalog with further overlays, by name ('tables-2026-01') or as read; their models win over data."""
         read = [built_in(overlay) if isinstance(overlay, str) else overlay for overlay in overlays]
         return Catalog(
             self._base.source, [*self._base.overlays, *read], custom=self._all_custom(), discounts=self._base.discounts
@@ -237,9 +237,9 @@ class Catalog:
             return None
         holding = [one for one in custom if any(holds(record, at_us) for record in one.records)]
         found = registered(holding, model, known)
-        if found or any(isinstance(self._base.matcher.find(model, provider), Match) for _ in (0,)):
-            return found
-        return registered(custom, model, known)  # before its first day, and nothing else is known
+        if found is None and isinstance(self._base.matcher.find(model, provider), Miss):
+            found = registered(custom, model, known)  # outside its dates, and nothing else is known
+        return found
 
     def _all_custom(self) -> list[CustomModel]:
         return [*(self._parent._all_custom() if self._parent else ()), *self._custom]
@@ -264,16 +264,28 @@ class Catalog:
         """The model that a name means now, with the reason; or the miss, with near matches."""
         return self._custom_at(model, provider, now_us()) or self._base.matcher.find(model, provider)
 
-    def register(self, price: CustomPrice | str, *prices: Any, **more: Any) -> CustomModel:
-        """Add a custom price: a CustomPrice, or the arguments of `register_model_pricing`. It wins over all others.
-
-        PriceError names what cannot be.
-        """
-        made = price if isinstance(price, CustomPrice) else _custom_price(price, *prices, **more)
-        model = made.compiled()
-        self._custom.append(model)
+    def register(
+        self,
+        model: str | CustomPrice,
+        input_price_per_million: Amount | None = None,
+        output_price_per_million: Amount | None = None,
+        provider: str = "custom",
+        **more: Any,
+    ) -> CustomModel:
+        """Add a price of your own: a CustomPrice, or its fields. It wins over all others; what cannot be: PriceError."""
+        price = model
+        if isinstance(price, str):
+            price = CustomPrice(
+                model=price,
+                input_price_per_million=input_price_per_million,
+                output_price_per_million=output_price_per_million,
+                provider=provider,
+                **more,
+            )
+        made = price.compiled()
+        self._custom.append(made)
         self._cache.clear()
-        return model
+        return made
 
     def models(self, provider: str | None = None) -> Iterator[Listed]:
         """Every model with its source: registered ones, overlays', then the data's; of one provider where named."""
@@ -304,22 +316,6 @@ class Catalog:
             match = self._base.matcher.find(listed.model, listed.provider)
             if isinstance(match, Match):
                 yield from self._base.records(match)
-
-
-def _custom_price(
-    model: str,
-    input_price_per_million: Any = None,
-    output_price_per_million: Any = None,
-    provider: str = "custom",
-    **more: Any,
-) -> CustomPrice:
-    return CustomPrice(
-        model=model,
-        input_price_per_million=input_price_per_million,
-        output_price_per_million=output_price_per_million,
-        provider=provider,
-        **more,
-    )
 
 
 def _bounded(

@@ -119,7 +119,7 @@ def _before(
         "when": variant["when"],
         "rates": rates,
         "to": until,
-        "note": f"the {named} rates were collected on {variant['from']}; taken to have held before in the same proportion",
+        "note": f"{named} rates collected on {variant['from']} are taken to have held before, in the same proportion",
     }
 
 

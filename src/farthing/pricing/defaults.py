@@ -6,10 +6,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from farthing.config import Discount, data_dir, load_settings
+from farthing.config import data_dir, load_settings
 from farthing.errors import PriceError
 from farthing.pricing.overlay import BUILT_IN, OPT_IN, CustomModel, Overlay, Patch, built_in, discount, read_overlay
-from farthing.pricing.record import moment_text
 from farthing.pricing.register import from_mapping, load_custom
 from farthing.pricing.source import Source, bundled, read_file
 
@@ -47,20 +46,7 @@ def default_parts() -> Parts:
     except PriceError as error:
         _logger.error("custom prices are left out: %s", error)
     custom += [from_mapping(entry, "farthing.toml").compiled() for entry in settings.models]
-    return Parts(_source(), overlays, custom, [_discount(one) for one in settings.discounts])
-
-
-def _discount(one: Discount) -> Patch:
-    return discount(
-        {
-            "provider": one.provider or "*",
-            "model": one.model or "*",
-            "percent": str(one.percent),
-            "from": moment_text(one.since),
-            "to": moment_text(one.until),
-            "note": f"contract: {one.percent} % off the list price",
-        }
-    )
+    return Parts(_source(), overlays, custom, [discount(one) for one in settings.discounts])
 
 
 def _overlay(name: str) -> Overlay:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,12 +79,16 @@ class _Index:
             else:
                 self.broad.append((model, part))
 
-    def find(self, name: str) -> tuple[Any, str] | None:
+    def find(self, name: str, *, narrow: bool = False) -> tuple[Any, str] | None:
+        """The model of a name and why; `narrow` leaves the broad clauses of the data out."""
         if name in self.names:
             return self.names[name]
         for pattern, model in self.patterns:
             if pattern.search(name):
-                return model, f"pattern {pattern.pattern!r} of {getattr(model, 'model', None) or model.id!r}"
+                named = model.model if isinstance(model, CustomModel) else model.id
+                return model, f"pattern {pattern.pattern!r} of {named!r}"
+        if narrow:
+            return None
         best: tuple[int, ModelData, str] | None = None
         for model, clause in self.broad:
             if clause_holds(clause, name) and plausible(clause, name):
@@ -175,21 +179,30 @@ class Matcher:
                 return match
         return self._hosted(name) or self._miss(name, told)
 
+    def _inferred_from_name(self, name: str, provider: str) -> Match | None:
+        """What the name would mean if no provider were given, where that is another one."""
+        for reading in readings(name, self._source.providers):
+            told = reading.provider or self._by_shape(reading.name)
+            if told and told != provider and (match := self._lookup(reading, told)):
+                return match
+        return None
+
     def _by_shape(self, name: str) -> str | None:
         """The provider that a model's name alone tells."""
         if bedrock_shaped(name):
             return "aws"
+        if name.startswith("ft:"):
+            return "openai"
         for provider in self._source.providers.values():
             if provider.model_match and (clause_holds(provider.model_match, name)):
                 return provider.id
         return None
 
     def _anywhere(self, reading: Reading) -> Match | None:
-        """The model of this exact name at its maker, or of a custom provider."""
+        """The model of this exact name, or of a pattern of ours, at its maker or at a custom provider."""
         makers = [name for name in names_in("first_party") if name in self._source.providers]
         for provider in (*sorted(self._custom_providers), *makers):
-            found = self._index(provider).names.get(reading.name)
-            if found:
+            if found := self._index(provider).find(reading.name, narrow=True):
                 return Match(provider, found[0], _because(reading, f"{found[1]}, a model of {provider}"))
         return None
 
@@ -258,6 +271,8 @@ class Matcher:
             reason += f" (it resembles {refused!r}, but what follows is no known suffix)"
         if near:
             reason += f"; did you mean {', '.join(repr(text) for text in near)}?"
+        elif provider and isinstance(other := self._inferred_from_name(name, provider), Match):
+            reason += f"; it is a model of {other.provider}"
         return Miss(name, provider, reason, near)
 
 

@@ -15,7 +15,10 @@ from farthing.pricing.overlay import table
 from farthing.pricing.source import Clause, ProviderData
 
 _REGIONS = "us|eu|apac|global|au|jp|in|ca|sa|me|af|us-gov|regional"
-_VENDORS = "anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai|qwen|google|nvidia|moonshotai|moonshot|zai|writer|minimax|twelvelabs|stability|luma"
+_VENDORS = (
+    "anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai|qwen|google|nvidia|moonshotai|moonshot|zai|writer|minimax"
+    "|twelvelabs|stability|luma"
+)
 _BEDROCK = re.compile(rf"(?:(?:{_REGIONS})\.)?(?:{_VENDORS})\.[a-z]")
 _LEADING = re.compile(rf"(?:.*[/])?(?:(?:{_REGIONS})\.)?(?:(?:{_VENDORS})\.)?(?:c4ai-)?")
 _WORD = (
@@ -55,7 +58,7 @@ def names_in(group: str) -> tuple[str, ...]:
 
 
 def provider_of(name: str, providers: Mapping[str, ProviderData]) -> str | None:
-    """The id of the provider this name means: an id, an alias of some SDK or convention, a host or URL. None: not known."""
+    """The id of the provider this name means: an id, an alias, a host, a URL. None: not known."""
     key = name.lower().strip()
     if key in providers:
         return key
@@ -87,7 +90,7 @@ def readings(model: str, providers: Mapping[str, ProviderData]) -> Iterator[Read
     why = ""
     while "/" in name:
         prefix, rest = name.split("/", 1)
-        if prefix in ("models", "publishers", "converse", "invoke", "responses", "projects", "global", "eu", "us") or (
+        if prefix in ("models", "publishers", "converse", "invoke", "responses", "projects", "global") or (
             provider == "aws" and re.fullmatch(r"[a-z]{2}-[a-z-]+-\d", prefix)
         ):
             if prefix == "projects":
@@ -109,6 +112,8 @@ def readings(model: str, providers: Mapping[str, ProviderData]) -> Iterator[Read
         provider, why = found, f"prefix '{prefix}:' names the provider"
         yield Reading(name, provider, why)
     yield from _without_suffixes(name, provider, why)
+    if provider:  # a host's own ids may begin with the maker's name
+        yield from _without_suffixes(re.sub(r"\s+", "-", model.strip().lower()), None, "")
 
 
 def _without_suffixes(name: str, provider: str | None, why: str) -> Iterator[Reading]:
@@ -123,7 +128,7 @@ def _without_suffixes(name: str, provider: str | None, why: str) -> Iterator[Rea
                 yield reading(dashed, "date written with dashes")
                 yield reading(compact, "date written without dashes")
             yield reading(name[: found.start()], f"date suffix {found[0]!r} removed")
-    for suffix in ("-latest", "@latest", "@default", ":latest"):
+    for suffix in ("-latest", "@latest", "@default", ":latest", ":thinking"):
         if name.endswith(suffix):
             yield reading(name.removesuffix(suffix), f"{suffix!r} removed")
     if re.search(r"\d\.\d", name):
@@ -144,12 +149,11 @@ def clause_holds(clause: Clause, name: str) -> bool:
         return all(clause_holds(part, name) for part in value)
     if kind == "regex":
         return bool(value.search(name))
-    return {
-        "equals": name == value,
-        "starts_with": name.startswith(value),
-        "ends_with": name.endswith(value),
-        "contains": value in name,
-    }[kind]
+    if kind == "starts_with":
+        return name.startswith(str(value))
+    if kind == "ends_with":
+        return name.endswith(str(value))
+    return name == value if kind == "equals" else value in name
 
 
 def plausible(clause: Clause, name: str) -> bool:

@@ -3,7 +3,7 @@
 An overlay file is a JSON object with a `name`, the day it was `published`, and three lists; each entry tells its
 `source`, and its `reason` where that is not plain:
 
-    models   {"provider", "model", "aliases": [...], "patterns": [regex], "periods": [a record without provider and model]}
+    models   {"provider", "model", "aliases": [...], "patterns": [regex], "periods": [records without both]}
              a model of our own; one period may be given without the list. In rates, an amount alone is for the unit's
              customary lot: {"input_tokens": "3"}
     aliases  {"provider", "model", "aliases", "patterns"}: further names of a model that the data has
@@ -25,7 +25,7 @@ from typing import Any
 
 from farthing.errors import PriceError
 from farthing.pricing.bands import EVER
-from farthing.pricing.record import moment_us, rate_of
+from farthing.pricing.record import moment_text, moment_us, rate_of
 from farthing.usage import UNITS
 
 BUILT_IN = ("corrections", "services", "regions", "models", "free")
@@ -40,6 +40,7 @@ NEUTRAL: Mapping[str, Sequence[str]] = {
     "speed": ("standard", "normal"),
     "inference_geo": ("global", "not_available"),
     "data_residency": ("global", "none", "default"),
+    "latency": ("standard",),
 }
 """Context values that change no price anywhere; a key named here takes no value that is not known."""
 
@@ -214,7 +215,7 @@ def discount(entry: Mapping[str, Any]) -> Patch:
     variant["note"] = str(entry.get("note") or f"contract: list price times {float(factor):g}")
     for key in ("from", "to"):
         if entry.get(key):
-            variant[key] = str(entry[key])
+            variant[key] = moment_text(entry[key])
     models = entry.get("models") or [entry.get("model", "*")]
     return patch({"provider": entry.get("provider", "*"), "models": models, "variants": [variant]})
 

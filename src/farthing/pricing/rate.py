@@ -62,8 +62,8 @@ class Core:
     __slots__ = (
         "_base",
         "_by",
-        "_divisor",
         "_dear",
+        "_divisor",
         "_linear",
         "_lists",
         "_threshold",
@@ -109,17 +109,18 @@ class Core:
 
     def evaluate(self, usage: Usage) -> int | None:
         """Picodollars of usage that is complete and whole, or None: take `exact`."""
-        if not self._linear or not usage.closed:
+        if not self._linear or not usage._closed:
             return None
+        counts = usage._counts  # not through items(): the two calls saved are a fifth of the time
         coefficients = self._base
         if self._threshold is not None:
-            count = usage.get(self._by)
+            count = counts.get(self._by, 0)
             if count > self._threshold:
                 coefficients = self._dear or self._lists[bisect_left(self._thresholds, count)]
         total = 0
         try:
-            for unit, count in usage.items():
-                total += coefficients[unit] * count  # type: ignore[assignment, operator]
+            for unit, count in counts.items():
+                total += coefficients[unit] * count  # type: ignore[assignment]
         except KeyError:  # a unit that no rate covers
             return None
         return total if self._divisor == 1 else round_half_even(total, self._divisor)

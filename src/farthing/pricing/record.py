@@ -29,6 +29,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from farthing.errors import PriceError
@@ -36,7 +37,7 @@ from farthing.event import to_us
 from farthing.usage import UNITS
 
 _KEYS = frozenset(
-    "provider model via from to source published rates per_call minimums variants windows neutral free notes".split()
+    "provider model via from to source published rates per_call minimums variants windows neutral free notes".split(" ")  # noqa: SIM905
 )
 _RATE_KEYS = frozenset(("usd", "per", "tiers", "by", "mode"))
 
@@ -94,18 +95,22 @@ class PriceRecord:
 
     @property
     def provider(self) -> str:
+        """The provider's id."""
         return str(self.data["provider"])
 
     @property
     def model(self) -> str:
+        """The model's id."""
         return str(self.data["model"])
 
     @property
     def source(self) -> str:
+        """Where the price is from."""
         return str(self.data.get("source", ""))
 
     @property
     def published(self) -> str | None:
+        """The day its source was published, as text; None where that is not known."""
         return self.data.get("published")
 
     @property
@@ -115,10 +120,12 @@ class PriceRecord:
 
     @property
     def valid_from(self) -> datetime | None:
+        """When it begins, aware UTC; None: not known."""
         return _moment(self.data["from"]) if self.data.get("from") else None
 
     @property
     def valid_to(self) -> datetime | None:
+        """When it ends, excluded, aware UTC; None: open."""
         return _moment(self.data["to"]) if self.data.get("to") else None
 
 
@@ -145,7 +152,7 @@ def rate_of(unit: str, value: Any, where: str) -> Rate:
     if by not in UNITS:
         raise PriceError(f"{place}: tiers are measured by a unit; {by!r} is none")
     tiers = tuple(_tier(tier, place) for tier in value.get("tiers", ()))
-    if any(a[0] >= b[0] for a, b in zip(tiers, tiers[1:], strict=False)):
+    if any(a[0] >= b[0] for a, b in pairwise(tiers)):
         raise PriceError(f"{place}: thresholds of tiers must rise")
     return Rate(_amount(value.get("usd"), place), per, tiers, by, value.get("mode") == "marginal")
 
@@ -182,7 +189,7 @@ def moment_us(text: str | None) -> int | None:
 
 
 def moment_text(moment: str | date | datetime | None) -> str | None:
-    """A date or moment as records write it: '2026-03-13', or with a time where there is one. PriceError if it is none."""
+    """A date or moment as records write it: '2026-03-13', or with a time where it has one. PriceError if it is none."""
     if moment is None:
         return None
     if isinstance(moment, date) and not isinstance(moment, datetime):

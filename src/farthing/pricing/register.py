@@ -119,7 +119,8 @@ def from_mapping(entry: Mapping[str, Any], source: str) -> CustomPrice:
     known = {field.name for field in fields(CustomPrice)}
     if unknown := set(entry) - known:
         raise PriceError(
-            f"{source}: price of {entry.get('model')!r}: unknown key {min(unknown)!r}; known: {', '.join(sorted(known))}"
+            f"{source}: price of {entry.get('model')!r}: unknown key {min(unknown)!r}; "
+            f"known: {', '.join(sorted(known))}"
         )
     if "model" not in entry:
         raise PriceError(f"{source}: a price lacks 'model': {dict(entry)!r}")

@@ -87,6 +87,7 @@ class Resolved:
 
     @property
     def provider(self) -> str:
+        """The id of the provider whose price it is."""
         return self.record.provider
 
     @property
@@ -147,7 +148,10 @@ class Resolved:
 
 
 class Unpriced:
-    """A price that is not known: the same face as `Resolved`, with the reason. `standard` is what it would be without the context."""
+    """A price that is not known: the same face as `Resolved`, with the reasons.
+
+    `standard` is what would be charged without the context that has no price.
+    """
 
     __slots__ = ("_standard", "matched", "model", "provider", "reasons", "record", "since_us", "until_us")
 
@@ -165,6 +169,7 @@ class Unpriced:
     provenance = None
 
     def evaluate(self, usage: Usage) -> int | None:
+        """None: not known."""
         return None
 
     def cost(self, usage: Usage) -> Cost:
@@ -175,9 +180,11 @@ class Unpriced:
         return Cost(None, "unpriced", reasons, self.model, self, usage)
 
     def lines(self, usage: Usage) -> tuple[CostLine, ...]:
+        """None of them is known."""
         return ()
 
     def rate(self, unit: str, usage: Usage) -> Fraction | None:
+        """None: not known."""
         return None
 
 

@@ -26,7 +26,10 @@ _LEAVES = ("equals", "starts_with", "ends_with", "contains", "regex")
 
 @dataclass(frozen=True, slots=True)
 class ModelData:
-    """One model as the data has it: `prices` is a list of {"constraint", "prices"}, `variants` of {"when", "constraint", "prices"}."""
+    """One model as the data has it.
+
+    `prices` are {"constraint", "prices"}, `variants` {"when", "constraint", "prices"}, in the order of the data.
+    """
 
     id: str
     match: Clause
