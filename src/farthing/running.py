@@ -12,23 +12,11 @@ from dataclasses import dataclass
 
 from farthing.event import Event
 from farthing.ledger.corrections import correction
-from farthing.totals import TOTALS_FIELDS, Totals
+from farthing.scopes import Frame
+from farthing.totals import TOTALS_FIELDS, Totals, add_to
 
 Group = tuple[str | None, str, str | None]
 """(agent, model, provider): few values each, so that a run's totals stay small."""
-
-_PLAIN = frozenset({"priced", "free", "reported"})
-_COUNTED = tuple(
-    (TOTALS_FIELDS.index(field), unit)
-    for field, unit in (
-        ("input_tokens", "input_tokens"),
-        ("output_tokens", "output_tokens"),
-        ("cache_read_tokens", "cache_read_tokens"),
-        ("cache_write_tokens", "cache_write_tokens"),
-        ("reasoning_tokens", "output_reasoning_tokens"),
-    )
-)
-"""Where the sums of an ordinary call go; `Totals.of` does the rest, and a test holds that both say the same."""
 
 REMEMBERED = 8_192
 """Calls with a key of their own that are remembered, newest first, so that a response recorded twice counts once."""
@@ -40,49 +28,48 @@ class RunningTotals:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._groups: dict[Group, list[int]] = {}
-        self._seen: OrderedDict[tuple[str, str], list[Event]] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str], tuple[list[Event], Frame | None]] = OrderedDict()
 
     def after_fork(self) -> None:
         """A lock that another thread held when the process forked would never open in the child."""
         self._lock = threading.Lock()
 
-    def add(self, event: Event, *, may_be_known: bool = False) -> None:
-        """Counts an event. Where the call may have been seen before, a second observation adds what the ledger adds."""
-        with self._lock:
-            counted = self._news(event) if may_be_known else event
-            if counted is not None:
-                self._sum(counted)
+    def add(
+        self, event: Event, *, may_be_known: bool = False, frame: Frame | None = None
+    ) -> tuple[Event, Frame | None] | None:
+        """Counts an event; the answer is what was counted, and the frame it belongs to. None: nothing new.
 
-    def _news(self, event: Event) -> Event | None:
+        Where the call may have been seen before, a second observation adds what the ledger adds: the difference, which
+        belongs to the frame of the first.
+        """
+        with self._lock:
+            counted, home = self._news(event, frame) if may_be_known else (event, frame)
+            if counted is None:
+                return None
+            self._sum(counted)
+        return counted, home
+
+    def _news(self, event: Event, frame: Frame | None) -> tuple[Event | None, Frame | None]:
         """The event where its call is new, the correction where more is known of it now, else None."""
         key = (event.attribution.org, event.dedupe_key)
-        history = self._seen.get(key)
-        if history is None:
-            self._seen[key] = [event]
+        known = self._seen.get(key)
+        if known is None:
+            self._seen[key] = ([event], frame)
             if len(self._seen) > REMEMBERED:
                 self._seen.popitem(last=False)
-            return event
+            return event, frame
+        history, home = known
         change = correction(event, history[0], history[1:])
         if change is not None:
             history.append(change)
-        return change
+        return change, home
 
     def _sum(self, event: Event) -> None:
         group = (event.attribution.agent, event.model, event.provider)
         sums = self._groups.get(group)
         if sums is None:
             sums = self._groups[group] = [0] * len(TOTALS_FIELDS)
-        if event.calls == 1 and event.price_status in _PLAIN and event.usage_status == "reported" and not event.error:
-            count = event.usage.get
-            sums[0] += 1
-            sums[1] += event.cost_pico or 0
-            for i, unit in _COUNTED:
-                if value := count(unit):
-                    sums[i] += int(value)
-        else:
-            totals = Totals.of(event)
-            for i, name in enumerate(TOTALS_FIELDS):
-                sums[i] += getattr(totals, name)
+        add_to(sums, event)
 
     def snapshot(self) -> dict[Group, Totals]:
         """The totals of each group at one moment."""

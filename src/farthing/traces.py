@@ -17,6 +17,7 @@ OBSERVATION_TYPES: Mapping[str, str] = {
     "invoke_agent": "AGENT",
     "retrieval": "RETRIEVER",
     "event": "EVENT",
+    "task": "EVENT",
 }
 """Type by operation. Every billed call is a GENERATION, so that the generations' costs sum to the trace's."""
 

@@ -17,13 +17,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast
 
-from farthing import answers
+from farthing import answers, scopes
 from farthing.config import Settings, default_ledger_url, load_settings, parse_attributes, user_hash_key
 from farthing.details import CallDetails, attribution_of, parted
 from farthing.errors import ExtractionError, FarthingError, InputError, LedgerError, LedgerUnavailable, UsageError
@@ -43,6 +44,9 @@ CALLS_LOG = logging.getLogger("farthing.calls")
 
 RETRY_OPENING_S = 30.0
 """How long a ledger that could not be opened is left alone: the host does not wait for it on every call."""
+
+Listener = Callable[[Event, scopes.Frame | None], object]
+"""Told of each newly counted event, and of the scope it belongs to."""
 
 _KNOWN_ATTRIBUTIONS = 4_096
 _number = itertools.count(1)
@@ -91,6 +95,7 @@ class CostTracker:
         self._opening_failed: LedgerError | None = None
         self._retry_at = 0.0
         self._run = RunningTotals()
+        self._listeners: tuple[Listener, ...] = ()
         self._known_attributions: dict[object, Attribution] = {}
         self._defaults = self._default_attribution(attributes)
         self._told: set[str] = set()
@@ -117,7 +122,8 @@ class CostTracker:
     ) -> Event:
         """Records one call and returns its event (`.cost`, `.usd`, `.status`); `CallDetails` lists the other keywords.
 
-        Counts are inclusive: cached tokens are inside `input_tokens`, reasoning inside `output_tokens`. Of a `response`
+        Inside `farthing.attribute(...)` what the keywords leave open is filled in from there. Counts are inclusive:
+        cached tokens are inside `input_tokens`, reasoning inside `output_tokens`. Of a `response`
         that bills several models, the first event is returned and all are recorded.
         Impossible counts raise UsageError, unusable arguments InputError, an unreadable response ExtractionError.
         """
@@ -131,7 +137,8 @@ class CostTracker:
         response = rest.get("response")
         if not model and response is None and rest.get("operation") not in USES_NOTHING:
             raise InputError("model: name the model that was called, or give its response=")
-        call = call_of(model, counts, self._attributed(who), rest, self._now_us(), self.recorder)
+        frame = scopes.current()
+        call = call_of(model, counts, self._attributed(who, frame), rest, self._now_us(), self.recorder)
         try:
             if response is None:
                 entries = [price_call(self.catalog, call)]
@@ -143,13 +150,17 @@ class CostTracker:
         except Exception as fault:  # noqa: BLE001 - the fault boundary
             self._count_fault("pricing a call", fault)
             entries = [unpriced_entry(call, f"{type(fault).__name__} in farthing: {fault}")]
-        self._keep(entries, may_be_known=call.event_id is not None)
+        self._keep(entries, frame, may_be_known=call.event_id is not None)
         return entries[0][0]
 
-    def _keep(self, entries: list[Entry], *, may_be_known: bool) -> None:
+    def _keep(self, entries: list[Entry], frame: scopes.Frame | None, *, may_be_known: bool) -> None:
         """Counts entries into the run and writes them to the ledger. The one place where faults of ours end."""
+        news = []
         for event, _ in entries:
-            self._run.add(event, may_be_known=may_be_known or event.dedupe_key != event.id)
+            known = may_be_known or event.dedupe_key != event.id
+            if (counted := self._run.add(event, may_be_known=known, frame=frame)) is not None:
+                scopes.count(*counted)
+                news.append(counted)
         try:
             store = self._open()
             if len(entries) == 1:
@@ -161,6 +172,24 @@ class CostTracker:
         if self._settings.log_calls and CALLS_LOG.isEnabledFor(logging.INFO):
             for event, _ in entries:
                 CALLS_LOG.info("LLM API call", extra=answers.log_line(event))
+        for listener in self._listeners:
+            for event, home in news:
+                try:
+                    listener(event, home)
+                except Exception as fault:  # noqa: BLE001 - the fault boundary
+                    self._count_fault("telling a listener of an event", fault)
+
+    def on_event(self, listener: Listener) -> Callable[[], None]:
+        """Tells the listener of each newly counted event, corrections included, after it was written; not of duplicates.
+
+        Call the result to stop. A listener that raises is a fault that is counted, and told again.
+        """
+        self._listeners = (*self._listeners, listener)
+
+        def stop() -> None:
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return stop
 
     def _count_fault(self, doing: str, fault: Exception, lost: int = 0) -> None:
         """Counts a fault and logs it: each kind of message once, so that a full disk does not flood the log."""
@@ -177,31 +206,35 @@ class CostTracker:
     def _now_us(self) -> int | None:
         return None if self._clock is None else to_us(self._clock())
 
-    def _attributed(self, who: dict[str, Any]) -> Attribution:
-        """The attribution of a call, defaults filled in; made once for each distinct set of keywords."""
-        if not who:
+    def _attributed(self, who: dict[str, Any], frame: scopes.Frame | None = None) -> Attribution:
+        """The attribution of a call, scopes and defaults filled in; made once for each distinct set of keywords."""
+        if not who and frame is None:
             return self._defaults
+        scope = frame and frame.number
         if len(who) == 1 and "agent" in who:
-            key: object = who["agent"]
+            key: object = (scope, who["agent"])
         elif "metadata" in who:
-            return self._attribution(who)
+            return self._attribution(who, frame)
         else:
-            key = tuple(who.items())
+            key = (scope, *who.items())
         try:
             known = self._known_attributions.get(key)
         except TypeError:  # an unhashable value: the check of its kind says what is wrong
-            return self._attribution(who)
+            return self._attribution(who, frame)
         if known is None:
-            known = self._attribution(who)
+            known = self._attribution(who, frame)
             if len(self._known_attributions) >= _KNOWN_ATTRIBUTIONS:
                 self._known_attributions.clear()
             self._known_attributions[key] = known
         return known
 
-    def _attribution(self, who: Mapping[str, Any]) -> Attribution:
-        if who.get("user") is not None and self._settings.hash_users:
-            who = {**who, "user": self.hashed_user(str(who["user"]))}
-        return attribution_of(who).with_defaults(self._defaults)
+    def _attribution(self, who: Mapping[str, Any], frame: scopes.Frame | None = None) -> Attribution:
+        given = attribution_of(who)
+        if frame is not None:
+            given = given.with_defaults(frame.attribution)
+        if given.user is not None and self._settings.hash_users:
+            given = replace(given, user=self.hashed_user(given.user))
+        return given.with_defaults(self._defaults)
 
     def _default_attribution(self, attributes: Mapping[str, Any] | Attribution | str | None) -> Attribution:
         self._defaults = Attribution()

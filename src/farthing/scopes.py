@@ -1,0 +1,254 @@
+"""Which call belongs to whom while a program runs: nested scopes in a context variable, each with its live totals.
+
+A *scope* says something about every call inside it, and knows what those calls add up to. A *frame* is one entering of
+a scope: it knows the frame around it, so that one scope object may be entered again, by several tasks at once.
+asyncio tasks inherit the frame they were made in; `within` carries it to wherever else it is wanted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from farthing.event import Attribution, Event
+from farthing.totals import TOTALS_FIELDS, Totals, add_to
+
+_current: ContextVar[Frame | None] = ContextVar("farthing_scope", default=None)
+_numbers = itertools.count(1)
+
+
+class _Lock:
+    """One lock for all live totals: held for a microsecond, and replaced in a forked child."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def after_fork(self) -> None:
+        """A lock that another thread held when the process forked would never open in the child."""
+        self.lock = threading.Lock()
+
+
+_sums = _Lock()
+os.register_at_fork(after_in_child=_sums.after_fork)
+
+
+class Scope:
+    """What calls inside it are for, and what they add up to so far.
+
+    `with scope:` makes it the present one; what it leaves open is filled in from the scopes around it. Totals count
+    every call inside, those of inner scopes too, and can be read at any time from any thread. They are the object's
+    own: entered again, it goes on counting.
+    """
+
+    kind = "scope"
+    counts_as_run = False
+
+    def __init__(self, attribution: Attribution) -> None:
+        self.attribution = attribution
+        self._totals = [0] * len(TOTALS_FIELDS)
+        self._runs = 0
+        self._entered = False
+
+    # --- entering ----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        _current.set(opened(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        frame = _current.get()
+        while frame is not None and frame.scope is not self:
+            frame = frame.parent  # inner scopes that a generator left open end here
+        if frame is not None:  # else: closed by another thread or task than the one that opened it
+            _current.set(frame.parent)
+            frame.close(error)
+        return False
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        return self.__exit__(kind, error, trace)
+
+    def closing(self, error: BaseException | None) -> None:
+        """What is to be done when the scope is left; for subclasses."""
+
+    # --- totals ------------------------------------------------------------------------------------------------------
+
+    @property
+    def totals(self) -> Totals:
+        """The sums over all calls inside so far, at one moment."""
+        with _sums.lock:
+            sums = tuple(self._totals)
+        return Totals(**dict(zip(TOTALS_FIELDS, sums, strict=True)))
+
+    @property
+    def usd(self) -> Decimal:
+        """What the calls inside cost so far, in exact US dollars; what has no known price is not in it."""
+        return self.totals.usd
+
+    @property
+    def cost(self) -> float:
+        """What the calls inside cost so far, in US dollars, rounded once to a float."""
+        return self.totals.cost
+
+    @property
+    def total_cost(self) -> float:
+        """`cost`, by its longer name."""
+        return self.cost
+
+    @property
+    def llm_calls(self) -> int:
+        """Billed calls inside so far."""
+        return self.totals.calls
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens that went in so far, cached ones included."""
+        return self.totals.input_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens that came out so far, reasoning included."""
+        return self.totals.output_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """input_tokens + output_tokens."""
+        return self.totals.total_tokens
+
+    @property
+    def unpriced_calls(self) -> int:
+        """Calls inside whose cost is not in the sum, because nobody knows their price."""
+        return self.totals.unpriced_calls
+
+    @property
+    def agent_runs(self) -> int:
+        """Agent runs begun inside so far, those inside other runs too."""
+        with _sums.lock:
+            return self._runs
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.attribution.to_dict().items() if value)
+        totals = self.totals
+        return f"<farthing {self.kind} {said}: {totals.calls} calls, {totals.usd} USD>"
+
+
+class Frame:
+    """One entering of a scope.
+
+    scope, parent  the scope, and the frame around this one
+    attribution    what is known here: the scope's fields over those of the frames around it
+    number         unique in the process; trackers key what they worked out for this frame by it
+    held           what watchers keep here, by their own key
+    """
+
+    __slots__ = ("attribution", "held", "number", "parent", "scope")
+
+    def __init__(self, scope: Scope, parent: Frame | None) -> None:
+        self.scope = scope
+        self.parent = parent
+        self.number = next(_numbers)
+        own = scope.attribution
+        self.attribution: Attribution = own if parent is None else own.with_defaults(parent.attribution)
+        self.held: dict[object, Any] = {}
+
+    def around(self) -> Iterator[Frame]:
+        """This frame and those around it, the innermost first."""
+        frame: Frame | None = self
+        while frame is not None:
+            yield frame
+            frame = frame.parent
+
+    def close(self, error: BaseException | None) -> None:
+        """Tells the scope and the watchers that it was left. `error` is what ended it, if anything."""
+        self.scope.closing(error)
+        for watcher in tuple(_watchers):
+            watcher.left(self, error)
+
+
+class Watcher(Protocol):
+    """Who wants to know when scopes are entered and left. Its methods must not raise."""
+
+    def entered(self, frame: Frame) -> None:
+        """A scope was entered."""
+
+    def left(self, frame: Frame, error: BaseException | None) -> None:
+        """A scope was left."""
+
+
+_watchers: list[Watcher] = []
+
+
+def watch(watcher: Watcher) -> Callable[[], None]:
+    """Tells the watcher of scopes from now on; call the result to stop."""
+    _watchers.append(watcher)
+
+    def stop() -> None:
+        if watcher in _watchers:
+            _watchers.remove(watcher)
+
+    return stop
+
+
+def opened(scope: Scope) -> Frame:
+    """A new frame of the scope inside the present one, without making it the present one."""
+    frame = Frame(scope, _current.get())
+    if scope.counts_as_run and not scope._entered:
+        _count_run(frame)
+    scope._entered = True
+    for watcher in tuple(_watchers):
+        watcher.entered(frame)
+    return frame
+
+
+def _count_run(frame: Frame) -> None:
+    scopes = {id(outer.scope): outer.scope for outer in frame.around() if outer is not frame}
+    with _sums.lock:
+        for scope in scopes.values():
+            scope._runs += 1
+
+
+def current() -> Frame | None:
+    """The present frame; None outside all scopes."""
+    return _current.get()
+
+
+class within:  # noqa: N801 - reads as the word it is
+    """`with within(frame):` makes a frame the present one, and restores what was before. None: no scope."""
+
+    __slots__ = ("_before", "_frame")
+
+    def __init__(self, frame: Frame | None) -> None:
+        self._frame = frame
+
+    def __enter__(self) -> None:
+        self._before = _current.get()
+        _current.set(self._frame)
+
+    def __exit__(self, *_: object) -> None:
+        _current.set(self._before)
+
+
+def count(event: Event, frame: Frame | None) -> None:
+    """Adds an event to the live totals of a frame's scope and of all scopes around it, once each."""
+    if frame is None:
+        return
+    done: set[int] = set()
+    with _sums.lock:
+        while frame is not None:
+            scope = frame.scope
+            if id(scope) not in done:
+                done.add(id(scope))
+                add_to(scope._totals, event)
+            frame = frame.parent
