@@ -272,7 +272,7 @@ class Catalog:
         provider: str = "custom",
         **more: Any,
     ) -> CustomModel:
-        """Add a price of your own: a CustomPrice, or its fields. It wins over all others; what cannot be: PriceError."""
+        """Add a price of your own: a CustomPrice, or its fields; it wins over the others. What cannot be: PriceError."""
         price = model
         if isinstance(price, str):
             price = CustomPrice(

@@ -233,6 +233,9 @@ def patched(records: Sequence[Mapping[str, Any]], patches: Iterable[Patch]) -> l
     for one in patches:
         found = [piece for record in found for piece in _apply(record, one)]
     for record in found:
+        for key in ("variants", "windows"):
+            if key in record:
+                record[key] = [part for part in record[key] if _meet(record, part)]
         neutral = {key: list(values) for key, values in NEUTRAL.items()}
         for key, values in record.get("neutral", {}).items():
             neutral[key] = [*neutral.get(key, ()), *values]
@@ -258,6 +261,12 @@ def _apply(record: dict[str, Any], one: Patch) -> list[dict[str, Any]]:
 def _edges(part: Mapping[str, Any]) -> tuple[int, int]:
     start, end = moment_us(part.get("from")), moment_us(part.get("to"))
     return (EVER[0] if start is None else start), (EVER[1] if end is None else end)
+
+
+def _meet(record: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
+    """Whether a part of a record can ever hold in the record's own span."""
+    (start, end), (since, until) = _edges(record), _edges(part)
+    return since < end and start < until
 
 
 def _within(record: Mapping[str, Any], edge: str) -> bool:
