@@ -413,6 +413,13 @@ def test_a_price_registered_in_a_tracker_stays_there() -> None:
         assert two.record("mine", 1_000_000, 0).cost == 2.0
 
 
+def test_prices_of_a_tracker_that_is_gone_do_not_come_back() -> None:
+    """One tracker after another, each with its own price of one model: none is given a predecessor's."""
+    for dollars in range(1, 40):
+        with testing.tracker({"mine": (dollars, 1)}) as tracker:
+            assert tracker.record("mine", 1_000_000, 0).cost == float(dollars)
+
+
 def test_an_unknown_trace_is_empty(tracker: CostTracker) -> None:
     """No observations, no cost, no error."""
     trace = tracker.trace("none")

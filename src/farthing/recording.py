@@ -72,6 +72,9 @@ class Call:
     fingerprints: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
+_make_call = quick(Call)
+
+
 def call_of(
     model: str | None,
     counts: Mapping[str, Any],
@@ -85,7 +88,7 @@ def call_of(
         raise InputError(f"model = {model!r}: must be text")
     if not rest:
         usage = Usage(**counts) if counts else None
-        return Call(model=model or NO_MODEL, usage=usage, attribution=who, at_us=at_us, recorder=recorder)
+        return _make_call(model=model or NO_MODEL, usage=usage, attribution=who, at_us=at_us, recorder=recorder)
     take = checked_options(rest).get
     usage, status = Usage(**counts) if counts else None, "reported"
     if (given := take("usage")) is not None:
@@ -96,7 +99,7 @@ def call_of(
     if tier := take("service_tier"):
         context.setdefault("service_tier", tier)
     error, at, cost = take("error"), take("at"), take("cost_usd")
-    return Call(
+    return _make_call(
         model=model or NO_MODEL,
         usage=usage,
         attribution=who,

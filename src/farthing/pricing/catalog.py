@@ -56,14 +56,17 @@ class _Base:
         )
         self.discounts = patches
         self.warned: set[tuple[str, str | None]] = set()
-        self._records: dict[tuple[str, str, int], tuple[PriceRecord, ...]] = {}
+        self._records: dict[tuple[str, str, int], tuple[object, tuple[PriceRecord, ...]]] = {}
 
     def records(self, match: Match) -> tuple[PriceRecord, ...]:
         """The records of a match in order of time. Data that cannot be read: PriceError."""
         key = (match.provider, match.model_id, id(match.model))
-        if key not in self._records:
-            self._records[key] = tuple(PriceRecord.make(_bare(record)) for record in self._patched(match))
-        return self._records[key]
+        known = self._records.get(key)
+        if known is None:
+            made = tuple(PriceRecord.make(_bare(record)) for record in self._patched(match))
+            # The model is kept too: once it were gone, another model could come to have its id, and then its prices.
+            known = self._records[key] = (match.model, made)
+        return known[1]
 
     def _patched(self, match: Match) -> list[dict[str, Any]]:
         if isinstance(match.model, CustomModel):
