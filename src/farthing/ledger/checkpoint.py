@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 from farthing.errors import LedgerBusy, LedgerError
@@ -17,6 +18,8 @@ MOST_PAGES = (64 << 20) // PAGE
 """The length that writers of many rows do not pass: they wait for the thread."""
 _PATIENCE_S = 0.02
 """How long readers of an older state may hold up a restart, during which writers wait."""
+_IDLE_S = 10.0
+"""How long a thread without work stays: a ledger that is dropped unclosed leaves none behind."""
 
 
 class Checkpointer:
@@ -67,16 +70,21 @@ class Checkpointer:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait()
+            busy = self._wake.wait(_IDLE_S)
             self._wake.clear()
             with self._gate:
-                if self._stop:
-                    break
+                if self._stop or not busy:
+                    self._thread = None
+                    self._let_go()
+                    return
                 self._work()
             self._rested.set()
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+
+    def _let_go(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            with contextlib.suppress(LedgerError):  # what is wrong with the file, the writer will say
+                database.close()
 
     def _work(self) -> None:
         try:

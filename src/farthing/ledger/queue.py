@@ -21,6 +21,8 @@ LOT = 1000
 """Entries of one transaction."""
 RETRY_S = 1.0
 """How long the thread waits after a failure before it tries again."""
+IDLE_S = 10.0
+"""How long a thread without work stays: a ledger that is dropped unclosed leaves none behind."""
 
 _PASSING = (LedgerFull, LedgerBusy, LedgerUnavailable, LedgerCorrupt)
 """Failures that are no fault of the entries: they are kept and tried again."""
@@ -55,6 +57,7 @@ class Queue:
         self._idle = False
         self._stop = False
         self._thread: threading.Thread | None = None
+        self._finalized = False
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -76,8 +79,9 @@ class Queue:
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="farthing-writer", daemon=True)
         self._thread.start()
-        if util := sys.modules.get("multiprocessing.util"):
-            # A process of multiprocessing ends without atexit.
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and not self._finalized:
+            self._finalized = True  # a process of multiprocessing ends without atexit
             util.Finalize(None, _at_exit, exitpriority=10)
 
     def _run(self) -> None:
@@ -87,7 +91,9 @@ class Queue:
                     if self._stop:
                         return
                     self._idle = True
-                    self._turn.wait()
+                    if not self._turn.wait(IDLE_S) and not self._entries:
+                        self._thread = None
+                        return
                 self._idle = False
                 lot = list(islice(self._entries, LOT))
             failure = self._try(lot)
