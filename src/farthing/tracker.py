@@ -138,7 +138,7 @@ class CostTracker:
         if not model and response is None and rest.get("operation") not in USES_NOTHING:
             raise InputError("model: name the model that was called, or give its response=")
         frame = scopes.current()
-        call = call_of(model, counts, self._attributed(who, frame), rest, self._now_us(), self.recorder)
+        call = call_of(model, counts, self.attributed(who, frame), rest, self._now_us(), self.recorder)
         try:
             if response is None:
                 entries = [price_call(self.catalog, call)]
@@ -150,25 +150,28 @@ class CostTracker:
         except Exception as fault:  # noqa: BLE001 - the fault boundary
             self._count_fault("pricing a call", fault)
             entries = [unpriced_entry(call, f"{type(fault).__name__} in farthing: {fault}")]
-        self._keep(entries, frame, may_be_known=call.event_id is not None)
+        self.keep(entries, frame, may_be_known=call.event_id is not None)
         return entries[0][0]
 
-    def _keep(self, entries: list[Entry], frame: scopes.Frame | None, *, may_be_known: bool) -> None:
-        """Counts entries into the run and writes them to the ledger. The one place where faults of ours end."""
+    def keep(
+        self,
+        entries: list[Entry],
+        frame: scopes.Frame | None,
+        *,
+        may_be_known: bool = False,
+        write: Callable[[list[Entry]], None] | None = None,
+    ) -> None:
+        """Counts entries into the run and writes them to the ledger. The one place where faults of ours end.
+
+        write: takes the entries instead of `self.write`, to call that on another thread.
+        """
         news = []
         for event, _ in entries:
             known = may_be_known or event.dedupe_key != event.id
             if (counted := self._run.add(event, may_be_known=known, frame=frame)) is not None:
                 scopes.count(*counted)
                 news.append(counted)
-        try:
-            store = self._open()
-            if len(entries) == 1:
-                store.append(*entries[0])
-            else:
-                store.append_many(entries)
-        except Exception as fault:  # noqa: BLE001 - the fault boundary
-            self._count_fault("writing to the ledger", fault, lost=len(entries))
+        (write or self.write)(entries)
         if self._settings.log_calls and CALLS_LOG.isEnabledFor(logging.INFO):
             for event, _ in entries:
                 CALLS_LOG.info("LLM API call", extra=answers.log_line(event))
@@ -179,8 +182,19 @@ class CostTracker:
                 except Exception as fault:  # noqa: BLE001 - the fault boundary
                     self._count_fault("telling a listener of an event", fault)
 
+    def write(self, entries: list[Entry]) -> None:
+        """Writes entries to the ledger, no more; what cannot be written is counted in `lost`."""
+        try:
+            store = self._open()
+            if len(entries) == 1:
+                store.append(*entries[0])
+            else:
+                store.append_many(entries)
+        except Exception as fault:  # noqa: BLE001 - the fault boundary
+            self._count_fault("writing to the ledger", fault, lost=len(entries))
+
     def on_event(self, listener: Listener) -> Callable[[], None]:
-        """Tells the listener of each newly counted event, corrections included, after it was written; not of duplicates.
+        """Tells the listener of each newly counted event, corrections included, after it was written.
 
         Call the result to stop. A listener that raises is a fault that is counted, and told again.
         """
@@ -206,7 +220,7 @@ class CostTracker:
     def _now_us(self) -> int | None:
         return None if self._clock is None else to_us(self._clock())
 
-    def _attributed(self, who: dict[str, Any], frame: scopes.Frame | None = None) -> Attribution:
+    def attributed(self, who: dict[str, Any], frame: scopes.Frame | None = None) -> Attribution:
         """The attribution of a call, scopes and defaults filled in; made once for each distinct set of keywords."""
         if not who and frame is None:
             return self._defaults
