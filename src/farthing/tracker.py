@@ -48,6 +48,7 @@ RETRY_OPENING_S = 30.0
 Listener = Callable[[Event, scopes.Frame | None], object]
 """Told of each newly counted event, and of the scope it belongs to."""
 
+_NOTHING = Totals()
 _KNOWN_ATTRIBUTIONS = 4_096
 _number = itertools.count(1)
 _trackers: weakref.WeakSet[CostTracker] = weakref.WeakSet()
@@ -344,7 +345,7 @@ class CostTracker:
         if self.scope == "run":
             return self._run.snapshot()
         rows = self.breakdown("agent", "model", "provider")
-        return {cast(Group, row.key): row.totals for row in rows}
+        return {cast(Group, row.key): row.totals for row in rows if row.totals != _NOTHING}
 
     def _filter(self, since: datetime | None, until: datetime | None, where: Mapping[str, str | None]) -> Filter:
         equals = dict(where)
