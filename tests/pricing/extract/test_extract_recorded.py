@@ -153,171 +153,192 @@ def test_damaged_bodies_give_an_extraction(records: dict[str, Record]) -> None:
 
 HAND_VERIFIED: dict[str, dict[str, int]] = {
     # anthropic /v1/messages
-    "Arize-ai+openinference:171": dict(input_tokens=107, cache_read_tokens=2, cache_write_tokens=5, output_tokens=21),
+    "Arize-ai+openinference:171": {
+        "input_tokens": 107,
+        "cache_read_tokens": 2,
+        "cache_write_tokens": 5,
+        "output_tokens": 21,
+    },
     # anthropic /v1/messages stream
-    "simonw+llm-anthropic:25": dict(input_tokens=10423, output_tokens=341, web_searches=1),
+    "simonw+llm-anthropic:25": {"input_tokens": 10423, "output_tokens": 341, "web_searches": 1},
     # api.openai.com /v1/chat/completions stream
-    "no-usage-streams:37": dict(output_tokens=28),
+    "no-usage-streams:37": {"output_tokens": 28},
     # azure-openai /deployments/completions
-    "traceloop+openllmetry:494": dict(input_tokens=11, output_tokens=203, output_reasoning_tokens=192),
+    "traceloop+openllmetry:494": {"input_tokens": 11, "output_tokens": 203, "output_reasoning_tokens": 192},
     # azure-openai /deployments/completions stream
-    "no-usage-streams:6": dict(output_tokens=45),
+    "no-usage-streams:6": {"output_tokens": 45},
     # azure-openai /deployments/embeddings
-    "traceloop+openllmetry:663": dict(input_tokens=8),
+    "traceloop+openllmetry:663": {"input_tokens": 8},
     # bedrock /model/X/converse
-    "open-telemetry+opentelemetry-python-contrib:107": dict(input_tokens=553, output_tokens=80),
+    "open-telemetry+opentelemetry-python-contrib:107": {"input_tokens": 553, "output_tokens": 80},
     # bedrock /model/X/converse-stream stream
-    "open-telemetry+opentelemetry-python-contrib:104": dict(input_tokens=415, output_tokens=202),
+    "open-telemetry+opentelemetry-python-contrib:104": {"input_tokens": 415, "output_tokens": 202},
     # bedrock /model/X/invoke-with-response-stream stream
-    "Arize-ai+openinference:41": dict(input_tokens=702, output_tokens=130),
+    "Arize-ai+openinference:41": {"input_tokens": 702, "output_tokens": 130},
     # bedrock /model/X/invokeamazon.nova-l
-    "Arize-ai+openinference:43": dict(input_tokens=16, output_tokens=27),
+    "Arize-ai+openinference:43": {"input_tokens": 16, "output_tokens": 27},
     # bedrock /model/X/invokeamazon.nova-m
-    "open-telemetry+opentelemetry-python-contrib:117": dict(input_tokens=576, output_tokens=57),
+    "open-telemetry+opentelemetry-python-contrib:117": {"input_tokens": 576, "output_tokens": 57},
     # bedrock /model/X/invokeamazon.titan-
-    "traceloop+openllmetry:102": dict(input_tokens=28, output_tokens=197),
+    "traceloop+openllmetry:102": {"input_tokens": 28, "output_tokens": 197},
     # bedrock /model/X/invokeanthropic.cla
-    "traceloop+openllmetry:104": dict(input_tokens=18135, cache_write_tokens=18131, output_tokens=50),
+    "traceloop+openllmetry:104": {"input_tokens": 18135, "cache_write_tokens": 18131, "output_tokens": 50},
     # bedrock /model/X/invokearn%3Aaws%3As
-    "traceloop+openllmetry:129": dict(input_tokens=6, output_tokens=100),
+    "traceloop+openllmetry:129": {"input_tokens": 6, "output_tokens": 100},
     # bedrock /model/X/invokeus.amazon.nov
-    "traceloop+openllmetry:147": dict(input_tokens=7, output_tokens=53),
+    "traceloop+openllmetry:147": {"input_tokens": 7, "output_tokens": 53},
     # bedrock /model/X/invokeus.anthropic.
-    "open-telemetry+opentelemetry-python-contrib:119": dict(input_tokens=604, output_tokens=149),
+    "open-telemetry+opentelemetry-python-contrib:119": {"input_tokens": 604, "output_tokens": 149},
     # cohere /v1/chat
-    "traceloop+openllmetry:327": dict(input_tokens=832, output_tokens=61),
+    "traceloop+openllmetry:327": {"input_tokens": 832, "output_tokens": 61},
     # cohere /v1/generate
-    "traceloop+openllmetry:181": dict(input_tokens=7, output_tokens=129),
+    "traceloop+openllmetry:181": {"input_tokens": 7, "output_tokens": 129},
     # cohere /v1/rerank
-    "traceloop+openllmetry:186": dict(rerank_searches=1),
+    "traceloop+openllmetry:186": {"rerank_searches": 1},
     # cohere /v2/chat
-    "traceloop+openllmetry:253": dict(input_tokens=377, output_tokens=113),
+    "traceloop+openllmetry:253": {"input_tokens": 377, "output_tokens": 113},
     # cohere /v2/chat stream
-    "traceloop+openllmetry:173": dict(input_tokens=7, output_tokens=109),
+    "traceloop+openllmetry:173": {"input_tokens": 7, "output_tokens": 109},
     # cohere /v2/embed
-    "traceloop+openllmetry:184": dict(input_tokens=208),
+    "traceloop+openllmetry:184": {"input_tokens": 208},
     # cohere /v2/rerank
-    "Arize-ai+openinference:157": dict(rerank_searches=1),
+    "Arize-ai+openinference:157": {"rerank_searches": 1},
     # deepseek /beta/chat/completions stream
-    "traceloop+openllmetry:808": dict(input_tokens=12, output_tokens=89),
+    "traceloop+openllmetry:808": {"input_tokens": 12, "output_tokens": 89},
     # google /v1beta/cachedContents
-    "Arize-ai+openinference:112": dict(input_tokens=1090, cache_write_tokens=1090),
+    "Arize-ai+openinference:112": {"input_tokens": 1090, "cache_write_tokens": 1090},
     # google /v1beta/interactions
-    "Arize-ai+openinference:139": dict(
-        input_tokens=267, output_tokens=60, output_reasoning_tokens=57, input_text_tokens=9, input_image_tokens=258
-    ),
+    "Arize-ai+openinference:139": {
+        "input_tokens": 267,
+        "output_tokens": 60,
+        "output_reasoning_tokens": 57,
+        "input_text_tokens": 9,
+        "input_image_tokens": 258,
+    },
     # google /v1beta/interactions stream
-    "Arize-ai+openinference:140": dict(
-        input_tokens=266, output_tokens=60, output_reasoning_tokens=57, input_text_tokens=8, input_image_tokens=258
-    ),
+    "Arize-ai+openinference:140": {
+        "input_tokens": 266,
+        "output_tokens": 60,
+        "output_reasoning_tokens": 57,
+        "input_text_tokens": 8,
+        "input_image_tokens": 258,
+    },
     # google generateContent
-    "Arize-ai+openinference:135": dict(
-        input_tokens=752,
-        output_tokens=444,
-        output_reasoning_tokens=103,
-        input_tool_tokens=720,
-        input_text_tokens=752,
-        input_text_tool_tokens=720,
-    ),
+    "Arize-ai+openinference:135": {
+        "input_tokens": 752,
+        "output_tokens": 444,
+        "output_reasoning_tokens": 103,
+        "input_tool_tokens": 720,
+        "input_text_tokens": 752,
+        "input_text_tool_tokens": 720,
+    },
     # google streamGenerateContent stream
-    "Arize-ai+openinference:136": dict(
-        input_tokens=796,
-        output_tokens=717,
-        output_reasoning_tokens=240,
-        input_tool_tokens=764,
-        input_text_tokens=796,
-        input_text_tool_tokens=764,
-    ),
+    "Arize-ai+openinference:136": {
+        "input_tokens": 796,
+        "output_tokens": 717,
+        "output_reasoning_tokens": 240,
+        "input_tool_tokens": 764,
+        "input_text_tokens": 796,
+        "input_text_tool_tokens": 764,
+    },
     # groq /openai/v1/chat/completions
-    "traceloop+openllmetry:194": dict(input_tokens=18, output_tokens=88),
+    "traceloop+openllmetry:194": {"input_tokens": 18, "output_tokens": 88},
     # groq /openai/v1/chat/completions stream
-    "traceloop+openllmetry:217": dict(input_tokens=18, output_tokens=73),
+    "traceloop+openllmetry:217": {"input_tokens": 18, "output_tokens": 73},
     # mistral /v1/chat/completions
-    "traceloop+openllmetry:382": dict(input_tokens=20, output_tokens=18, cache_read_tokens=10),
+    "traceloop+openllmetry:382": {"input_tokens": 20, "output_tokens": 18, "cache_read_tokens": 10},
     # mistral /v1/chat/completions stream
-    "Arize-ai+openinference:190": dict(input_tokens=96, output_tokens=23),
+    "Arize-ai+openinference:190": {"input_tokens": 96, "output_tokens": 23},
     # mistral /v1/embeddings
-    "traceloop+openllmetry:388": dict(input_tokens=21),
+    "traceloop+openllmetry:388": {"input_tokens": 21},
     # ollama /api/chat
-    "Arize-ai+openinference:198": dict(input_tokens=14, output_tokens=721),
+    "Arize-ai+openinference:198": {"input_tokens": 14, "output_tokens": 721},
     # ollama /api/chat stream
-    "traceloop+openllmetry:394": dict(input_tokens=17, output_tokens=63),
+    "traceloop+openllmetry:394": {"input_tokens": 17, "output_tokens": 63},
     # ollama /api/generate
-    "traceloop+openllmetry:406": dict(input_tokens=17, output_tokens=63),
+    "traceloop+openllmetry:406": {"input_tokens": 17, "output_tokens": 63},
     # ollama /api/generate stream
-    "traceloop+openllmetry:409": dict(input_tokens=17, output_tokens=71),
+    "traceloop+openllmetry:409": {"input_tokens": 17, "output_tokens": 71},
     # openai /v1/audio/transcriptions
-    "pydantic+logfire:40": dict(input_tokens=1, output_tokens=5, input_audio_tokens=1),
+    "pydantic+logfire:40": {"input_tokens": 1, "output_tokens": 5, "input_audio_tokens": 1},
     # openai /v1/chat/completions
-    "Arize-ai+openinference:169": dict(
-        input_tokens=20,
-        output_tokens=4,
-        input_audio_tokens=2,
-        cache_read_tokens=1,
-        output_audio_tokens=4,
-        output_reasoning_tokens=3,
-    ),
+    "Arize-ai+openinference:169": {
+        "input_tokens": 20,
+        "output_tokens": 4,
+        "input_audio_tokens": 2,
+        "cache_read_tokens": 1,
+        "output_audio_tokens": 4,
+        "output_reasoning_tokens": 3,
+    },
     # openai /v1/chat/completions stream
-    "open-telemetry+opentelemetry-python-contrib:15": dict(input_tokens=26, output_tokens=133),
+    "open-telemetry+opentelemetry-python-contrib:15": {"input_tokens": 26, "output_tokens": 133},
     # openai /v1/completions
-    "traceloop+openllmetry:823": dict(input_tokens=1116, output_tokens=400),
+    "traceloop+openllmetry:823": {"input_tokens": 1116, "output_tokens": 400},
     # openai /v1/embeddings
-    "traceloop+openllmetry:370": dict(input_tokens=29),
+    "traceloop+openllmetry:370": {"input_tokens": 29},
     # openai /v1/responses
-    "traceloop+openllmetry:425": dict(input_tokens=319, output_tokens=650, web_searches=1),
+    "traceloop+openllmetry:425": {"input_tokens": 319, "output_tokens": 650, "web_searches": 1},
     # openai /v1/responses stream
-    "traceloop+openllmetry:443": dict(input_tokens=310, output_tokens=17),
+    "traceloop+openllmetry:443": {"input_tokens": 310, "output_tokens": 17},
     # openai /v1/threads/..../runs
-    "traceloop+openllmetry:347": dict(input_tokens=663, output_tokens=53),
+    "traceloop+openllmetry:347": {"input_tokens": 663, "output_tokens": 53},
     # openai /v1/threads/..../runs stream
-    "traceloop+openllmetry:476": dict(input_tokens=382, output_tokens=90),
+    "traceloop+openllmetry:476": {"input_tokens": 382, "output_tokens": 90},
     # openai-compat-local /v1/chat/completions
-    "traceloop+openllmetry:524": dict(input_tokens=43, output_tokens=36),
+    "traceloop+openllmetry:524": {"input_tokens": 43, "output_tokens": 36},
     # openai-compat-local /v1/chat/completions stream
-    "traceloop+openllmetry:551": dict(input_tokens=10, output_tokens=50),
+    "traceloop+openllmetry:551": {"input_tokens": 10, "output_tokens": 50},
     # openai-compat-local /v1/completions
-    "traceloop+openllmetry:283": dict(input_tokens=20, output_tokens=20),
+    "traceloop+openllmetry:283": {"input_tokens": 20, "output_tokens": 20},
     # openai-compat-local /v1/embeddings
-    "traceloop+openllmetry:660": dict(input_tokens=11),
+    "traceloop+openllmetry:660": {"input_tokens": 11},
     # openrouter /api/v1/chat/completions stream
-    "pydantic+logfire:21": dict(input_tokens=13, output_tokens=1003),
+    "pydantic+logfire:21": {"input_tokens": 13, "output_tokens": 1003},
     # portkey /v1/chat/completions
-    "Arize-ai+openinference:207": dict(input_tokens=12, output_tokens=51),
+    "Arize-ai+openinference:207": {"input_tokens": 12, "output_tokens": 51},
     # portkey /v1/prompts
-    "Arize-ai+openinference:210": dict(input_tokens=37, output_tokens=151),
+    "Arize-ai+openinference:210": {"input_tokens": 37, "output_tokens": 151},
     # pydantic-gateway /proxy/openai/responses
-    "pydantic+logfire:12": dict(input_tokens=57, output_tokens=424, output_reasoning_tokens=384),
+    "pydantic+logfire:12": {"input_tokens": 57, "output_tokens": 424, "output_reasoning_tokens": 384},
     # together /v1/chat/completions
-    "Arize-ai+openinference:228": dict(input_tokens=198, output_tokens=24),
+    "Arize-ai+openinference:228": {"input_tokens": 198, "output_tokens": 24},
     # together /v1/chat/completions stream
-    "Arize-ai+openinference:225": dict(input_tokens=41, output_tokens=15),
+    "Arize-ai+openinference:225": {"input_tokens": 41, "output_tokens": 15},
     # together /v1/completions
-    "traceloop+openllmetry:827": dict(input_tokens=10, output_tokens=512),
+    "traceloop+openllmetry:827": {"input_tokens": 10, "output_tokens": 512},
     # vertex generateContent
-    "open-telemetry+opentelemetry-python-contrib:86": dict(
-        input_tokens=521,
-        output_tokens=429,
-        output_reasoning_tokens=424,
-        input_image_tokens=516,
-        input_text_tokens=5,
-        output_text_tokens=5,
-    ),
+    "open-telemetry+opentelemetry-python-contrib:86": {
+        "input_tokens": 521,
+        "output_tokens": 429,
+        "output_reasoning_tokens": 424,
+        "input_image_tokens": 516,
+        "input_text_tokens": 5,
+        "output_text_tokens": 5,
+    },
     # vertex streamGenerateContent
-    "Arize-ai+openinference:167": dict(
-        input_tokens=11, output_tokens=248, output_reasoning_tokens=232, input_text_tokens=11, output_text_tokens=16
-    ),
+    "Arize-ai+openinference:167": {
+        "input_tokens": 11,
+        "output_tokens": 248,
+        "output_reasoning_tokens": 232,
+        "input_text_tokens": 11,
+        "output_text_tokens": 16,
+    },
     # vertex streamGenerateContent stream
-    "open-telemetry+opentelemetry-python-contrib:7": dict(
-        input_tokens=8, output_tokens=2581, output_reasoning_tokens=2193, input_text_tokens=8, output_text_tokens=388
-    ),
+    "open-telemetry+opentelemetry-python-contrib:7": {
+        "input_tokens": 8,
+        "output_tokens": 2581,
+        "output_reasoning_tokens": 2193,
+        "input_text_tokens": 8,
+        "output_text_tokens": 388,
+    },
     # voyageai /v1/embeddings
-    "traceloop+openllmetry:831": dict(input_tokens=18),
+    "traceloop+openllmetry:831": {"input_tokens": 18},
     # voyageai /v1/rerank
-    "traceloop+openllmetry:833": dict(input_tokens=57),
+    "traceloop+openllmetry:833": {"input_tokens": 57},
     # writer /v1/chat
-    "traceloop+openllmetry:838": dict(input_tokens=212, output_tokens=153),
+    "traceloop+openllmetry:838": {"input_tokens": 212, "output_tokens": 153},
     # writer /v1/chat stream
-    "traceloop+openllmetry:850": dict(input_tokens=212, output_tokens=153),
+    "traceloop+openllmetry:850": {"input_tokens": 212, "output_tokens": 153},
 }
 
 

@@ -9,7 +9,7 @@ from farthing.errors import ExtractionError
 from farthing.pricing.extract import bedrock, google, origin, others, shapes, streams
 from farthing.pricing.extract.estimate import estimate_tokens, visible_text
 from farthing.pricing.extract.fold import Folded, fold, is_event
-from farthing.pricing.extract.result import Draft, Extraction, JsonObject, text
+from farthing.pricing.extract.result import Draft, Extraction, JsonObject, obj, text
 
 __all__ = ["Extraction", "estimate_tokens", "extract"]
 
@@ -102,13 +102,16 @@ def _read(draft: Draft, body: JsonObject, wrapper: JsonObject | None = None) -> 
     """Fills the draft from one body: who answered, its counts, its error."""
     named, public = origin.model_in_path(draft.path)
     if draft.provider is None:
-        draft.provider = origin.by_shape(body, text(body.get("model")))
+        model = text(body.get("model")) or text(next(iter(obj(body.get("modelUsage"))), None))
+        draft.provider = origin.by_shape(body, model)
     if named and not draft.model:
         draft.model = named
     read = shapes.reader(draft, body)
     if draft.provider is None:
         draft.provider = _NATIVE.get(read)
     read(draft, body)
+    if draft.provider is None and draft.model:
+        draft.provider = origin.by_shape({}, draft.model)
     if draft.provider == "aws" and named and (public or (draft.model or "/").startswith("/")):
         draft.model = named
     error = shapes.error_of(body)
@@ -124,7 +127,6 @@ _NATIVE: dict[shapes.Reader, str] = {
     bedrock.read_guardrail: "aws",
     others.read_cohere: "cohere",
     others.read_ocr: "mistral",
-    others.read_cursor: "cursor",
     google.read: "google",
     google.read_interaction: "google",
 }
@@ -149,7 +151,7 @@ def _several(draft: Draft, frames: streams.Frames) -> Extraction:
     _read(draft, folded.body)
     if draft.units is not None and (folded.usage or not draft.units):
         _judge(draft, folded, frames)
-    elif draft.error is None or frames.skipped:
+    else:
         draft.units = None
         _estimate(draft, frames.everything(), "the stream")
     return draft.finish()

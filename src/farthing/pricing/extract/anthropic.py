@@ -16,6 +16,9 @@ def read(draft: Draft, body: JsonObject) -> None:
     usage = body.get("usage")
     if isinstance(usage, dict) and usage:
         read_usage(draft, usage)
+        if "stop_reason" in body and body["stop_reason"] is None and not draft.stream:
+            draft.status = "partial"
+            draft.reason = "the message had not ended when it was logged (stop_reason null): its output is not final"
         gateway = usage.get("pydantic_ai_gateway")
         if gateway:
             draft.reported_cost = dollars(obj(gateway).get("cost_estimate"))
@@ -142,9 +145,6 @@ def merge_stream(events: list[JsonObject]) -> tuple[JsonObject, bool, bool]:
             usage.update({k: v for k, v in told.items() if v or not usage.get(k)})
             final = final or "output_tokens" in told
             ended = ended or bool(obj(event.get("delta")).get("stop_reason"))
-            changed = obj(event.get("delta")).get("model")  # a fallback took over
-            if text(changed):
-                message["model"] = changed
         elif kind == "message_stop":
             ended = True
         elif kind == "error":
@@ -158,8 +158,8 @@ def merge_stream(events: list[JsonObject]) -> tuple[JsonObject, bool, bool]:
 def read_agent_result(draft: Draft, body: JsonObject) -> None:
     """Fills the draft from the `result` line of the Claude Agent SDK and Claude Code.
 
-    `modelUsage` covers every model of the run, and so does `total_cost_usd`; `usage` covers the main model alone but
-    tells the lifetimes of cache writes, so it counts where there is one model and the two agree.
+    `modelUsage` covers every model and subagent of the run, and so does `total_cost_usd`; `usage` covers the main loop
+    alone but tells the lifetimes of cache writes, so it counts where there is one model and the two agree.
     """
     draft.operation = "invoke_agent"
     draft.response_id = text(body.get("uuid")) or text(body.get("session_id"))
@@ -169,8 +169,13 @@ def read_agent_result(draft: Draft, body: JsonObject) -> None:
     if len(drafts) <= 1:
         if drafts:
             draft.model, draft.units = drafts[0].model, drafts[0].units
-            if (alone := drafts[0].units) is None or _agrees(usage, alone):
+            alone = drafts[0].units or {}
+            if _sums(usage) == (alone.get("input_tokens", 0), alone.get("output_tokens", 0)):
                 read_usage(draft, usage)
+            elif usage.get("cache_creation_input_tokens") == alone.get("cache_write_tokens"):
+                lifetimes = obj(usage.get("cache_creation"))
+                draft.add("cache_write_5m_tokens", lifetimes.get("ephemeral_5m_input_tokens"))
+                draft.add("cache_write_1h_tokens", lifetimes.get("ephemeral_1h_input_tokens"))
         elif usage:
             read_usage(draft, usage)
         draft.reported_cost = dollars(body.get("total_cost_usd"))
@@ -181,10 +186,6 @@ def read_agent_result(draft: Draft, body: JsonObject) -> None:
         draft.parts += [one.finish() for one in drafts[1:]]
     if body.get("is_error") is True:
         draft.error = text(body.get("result")) or text(body.get("subtype"))
-
-
-def _agrees(usage: JsonObject, units: JsonObject) -> bool:
-    return bool(usage) and _sums(usage) == (units.get("input_tokens", 0), units.get("output_tokens", 0))
 
 
 def _model_usage(draft: Draft, name: str, used: JsonObject) -> Draft:

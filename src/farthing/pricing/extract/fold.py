@@ -77,9 +77,11 @@ def _chat(events: list[JsonObject]) -> Folded:
     folded = Folded()
     body = folded.body
     for event in events:
-        for key in ("id", "model", "object", "service_tier", "provider", "prompt_filter_results", "error", "citations"):
+        for key in ("id", "model", "object", "service_tier", "provider", "error"):
             if event.get(key):
                 body[key] = event[key]
+        if "prompt_filter_results" in event:
+            body["prompt_filter_results"] = []
         usage = event.get("usage") or obj(event.get("x_groq")).get("usage")
         if isinstance(usage, dict) and usage:
             body["usage"] = usage

@@ -23,7 +23,7 @@ def read(draft: Draft, body: JsonObject) -> None:
         usage = obj(obj(body.get("x_groq")).get("usage"))
     if usage:
         read_usage(draft, usage)
-        if "cost" in usage or len(usage) > 5:
+        if not usage.keys() <= _PLAIN:
             draft.reported_cost = _cost(usage)
             _server_tools(draft, usage)
     if draft.units is not None:
@@ -38,6 +38,13 @@ def read(draft: Draft, body: JsonObject) -> None:
         draft.reason = f"not finished yet (status {body['status']}): its usage comes with the end"
         draft.complete = False
 
+
+_PLAIN = frozenset(
+    f"{which}_tokens{what}"
+    for which in ("prompt", "completion", "total", "input", "output")
+    for what in ("", "_details")
+)
+"""OpenAI's own keys: a usage with no others has no cost, no tools and no counts under another host's names."""
 
 _OPERATIONS = {
     "chat.completion": "chat",
@@ -78,7 +85,7 @@ def _prompt_and_completion(draft: Draft, usage: JsonObject) -> None:
         add("input_audio_tokens", details.get("audio_tokens"))
         add("input_image_tokens", details.get("image_tokens"))
         add("input_video_tokens", details.get("video_tokens"))
-    if len(usage) > 5:
+    if not usage.keys() <= _PLAIN:
         cached = cached or next((usage[key] for key in _CACHED if usage.get(key)), None)
     add("cache_read_tokens", cached)
     if "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage:
@@ -101,8 +108,11 @@ def _prompt_and_completion(draft: Draft, usage: JsonObject) -> None:
         _perplexity(draft, usage)
 
 
-_CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cached_prompt_text_tokens")
-"""Where hosts put cache reads that belong inside prompt_tokens: DeepSeek, Together and Moonshot, Mistral, xAI."""
+_CACHED = ("prompt_cache_hit_tokens", "cached_tokens", "cached_prompt_text_tokens")
+"""Where hosts put cache reads that belong inside prompt_tokens: DeepSeek; Together and Moonshot; xAI.
+
+Not Mistral's `num_cached_tokens`: a count of its inference server (69 of a prompt of 70), billed in full.
+"""
 
 
 def _outside(draft: Draft, usage: JsonObject, prompt: Any, completion: Any, reasoning: Any) -> bool:

@@ -113,15 +113,19 @@ def read_pairs(draft: Draft, body: JsonObject) -> None:
                 return
 
 
-def read_cursor(draft: Draft, body: JsonObject) -> None:
-    """Fills the draft from a usage event of Cursor: caches beside the input."""
+def read_beside(draft: Draft, body: JsonObject) -> None:
+    """Fills the draft from shapes that tell caches beside the input: Cursor's usage events, the logs of pi."""
     draft.name(body)
     usage = obj(body.get("tokenUsage"))
-    cached, written = usage.get("cacheReadTokens"), usage.get("cacheWriteTokens")
+    names = ("inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens")
+    if not usage:
+        usage, names = obj(body.get("usage")), ("input", "output", "cacheRead", "cacheWrite")
+    given, produced, cached, written = (usage.get(name) for name in names)
     draft.units = {}
-    draft.add("input_tokens", total(usage.get("inputTokens"), cached, written))
+    draft.add("input_tokens", total(given, cached, written))
     draft.add("cache_read_tokens", cached)
     draft.add("cache_write_tokens", written)
-    draft.add("output_tokens", usage.get("outputTokens"))
+    draft.add("output_tokens", produced)
     cents = dollars(usage.get("totalCents"))
-    draft.reported_cost = None if cents is None else cents.scaleb(-2)
+    draft.reported_cost = dollars(obj(usage.get("cost")).get("total")) if cents is None else cents.scaleb(-2)
+    draft.provider = draft.provider or text(body.get("provider"))

@@ -50,6 +50,8 @@ def _by_usage(draft: Draft, body: JsonObject, usage: JsonObject) -> Reader:
         return others.read_cohere
     if "total_input_tokens" in usage or "total_output_tokens" in usage:
         return google.read_interaction
+    if "cacheRead" in usage and "input" in usage:
+        return others.read_beside
     if "topicPolicyUnits" in usage:
         return bedrock.read_guardrail
     return others.read_pairs if "promptTokens" in usage else openai.read
@@ -91,7 +93,7 @@ _MARKS: tuple[tuple[str, Reader], ...] = (
     ("prompt_eval_count", others.read_ollama),
     ("eval_count", others.read_ollama),
     ("usage_info", others.read_ocr),
-    ("tokenUsage", others.read_cursor),
+    ("tokenUsage", others.read_beside),
 )
 
 
