@@ -99,24 +99,22 @@ def append_many(folder: Path, times: int = 200_000) -> None:
         print(f"events(): {times / seconds:,.0f} a second")
 
 
-def _record(path: Path, first: int, times: int, waits: list[float] | None = None) -> None:
+def _record(path: Path, first: int, times: int) -> None:
     with open_ledger(path) as store:
         for number in range(first, first + times):
-            one = event(number)
-            seconds = _timed(lambda one=one: store.append(one, RECORD))
-            if waits is not None:
-                waits.append(seconds)
+            store.append(event(number), RECORD)
 
 
 def threads(folder: Path, count: int = 8, times: int = 3000) -> None:
     """Threads that share one store."""
     with open_ledger(folder / "threads.db") as store:
 
-        def work(first: int) -> None:
-            for number in range(first, first + times):
-                store.append(event(number), RECORD)
+        def work(made: list[Event]) -> None:
+            for one in made:
+                store.append(one, RECORD)
 
-        workers = [threading.Thread(target=work, args=(n * times,)) for n in range(count)]
+        lots = [[event(n * times + i) for i in range(times)] for n in range(count)]
+        workers = [threading.Thread(target=work, args=(made,)) for made in lots]
         seconds = _timed(lambda: _run(workers))
         assert store.totals()[0].totals.calls == count * times
         print(f"{count} threads: {count * times / seconds:,.0f} appends a second, nothing lost")

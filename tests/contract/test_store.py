@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -230,6 +231,31 @@ def test_a_number_too_great_is_refused_and_nothing_kept(store: Store, field: str
     with pytest.raises(LedgerError, match=bad.id):
         store.append_many([(event(), None), (bad, None)])
     assert everything(store).calls == 0
+
+
+@pytest.mark.parametrize("given", [{"reported_pico": 2**70}, {"at_us": 2**70}, {"error": ["a", "list"]}])
+def test_a_value_no_column_takes_is_our_error(store: Store, durability: str, given: dict[str, Any]) -> None:
+    """A stray type or number is a LedgerError, or a counted loss where the queue finds it; others are not harmed."""
+    store.append(event())
+    found_later = durability == "queued" and "reported_pico" not in given
+    with contextlib.nullcontext() if found_later else pytest.raises(LedgerError, match=r"picodollars|cannot keep"):
+        store.append(event(**given))
+    store.flush()
+    assert store.health().lost == found_later
+    with pytest.raises(LedgerError):
+        store.append_many([(event(), None), (event(**given), None)])
+    assert everything(store).calls == 1
+
+
+def test_any_metadata_is_kept(store: Store) -> None:
+    """What JSON cannot say is kept as text; no value of one event spoils the reports over all."""
+    around: list[Any] = []
+    around.append(around)
+    for metadata in ({"k": float("nan")}, {"k": around}, {("a", "tuple"): 1, "k": "v"}, {"k": {1, 2}}, {"k": 10**30}):
+        store.append(event(attribution=Attribution(metadata=metadata)))
+    values = {row.key[0] for row in store.totals(Question(by=("metadata.k",)))}
+    assert {"[[...]]", "'v'", "{1, 2}", "1" + "0" * 30} < values
+    assert len(list(store.events())) == 5
 
 
 def test_price_records_are_kept(store: Store) -> None:

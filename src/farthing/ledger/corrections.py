@@ -41,7 +41,7 @@ def is_fuller(seen: Event, known: Event) -> bool:
     It does when its counts are better founded (estimated < partial < reported); or as well founded, none less and some
     greater; or all the same, and its price is known where it was not, or not wholly.
     """
-    rank, known_rank = _USAGE_RANK[seen.usage_status], _USAGE_RANK[known.usage_status]
+    rank, known_rank = _USAGE_RANK.get(seen.usage_status, 0), _USAGE_RANK.get(known.usage_status, 0)
     if rank != known_rank:
         return rank > known_rank
     if any(seen.usage.get(unit) < count for unit, count in known.usage.items()):

@@ -77,10 +77,13 @@ class Prepared(NamedTuple):
 
 
 def to_json(value: Any) -> str:
-    """Compact JSON. What JSON cannot say is said as text."""
+    """Compact JSON. What JSON cannot say (a tuple as key, a list that holds itself) is said as text."""
     if isinstance(value, Mapping) and type(value) is not dict:
         value = dict(value)
-    return _encode(value)
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return _encode({str(key): repr(held) for key, held in value.items()} if type(value) is dict else repr(value))
 
 
 def prepare(event: Event, price_record: str | None) -> Prepared:
@@ -105,11 +108,12 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
     if placed != len(counts) or not whole:
         tokens, units = _split(event.id, counts)
     cost = event.cost_pico
-    if cost is not None and not -_INT64 <= cost <= _INT64:
-        raise LedgerError(
-            f"event {event.id} costs {cost} picodollars: the ledger keeps at most {_INT64} (about $9,223,372) "
-            "in one event; check its counts and rates"
-        )
+    for amount in (cost, event.reported_pico):
+        if amount is not None and not -_INT64 <= amount <= _INT64:
+            raise LedgerError(
+                f"event {event.id} costs {amount} picodollars: the ledger keeps at most {_INT64} (about $9,223,372) "
+                "in one event; check its counts and rates"
+            )
     who = event.attribution
     row = (
         *tokens,

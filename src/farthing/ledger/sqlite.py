@@ -152,6 +152,7 @@ class SqliteStore:
 
     def health(self) -> Health:
         """How the store is."""
+        self._must_be_open()
         ((count, last),) = self._reads.rows("SELECT (SELECT count(*) FROM events), (SELECT max(at_us) FROM events)")
         on_disk = self._path != MEMORY
         faulty = [part for part in (self._writer, self._checkpointer, self._queue) if part is not None]

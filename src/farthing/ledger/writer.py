@@ -74,6 +74,9 @@ class Writer:
             return self._attempt(entries)
         except UnicodeEncodeError:
             return self._attempt([cleaned(entry) for entry in entries])
+        except (TypeError, OverflowError) as error:
+            named = entries[0].event.id if len(entries) == 1 else f"one of {len(entries)} events"
+            raise LedgerError(f"{named} has a value that the ledger cannot keep: {error}") from error
 
     def _attempt(self, entries: Sequence[Prepared]) -> list[Outcome]:
         database = self.database
