@@ -6,18 +6,22 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from farthing.pricing import Cost, price
 from farthing.pricing.extract import extract
+from farthing.usage import UNITS
 
 Body = dict[str, Any]
 
 _PROVIDERS = (
     (r"openai\.gpt", "aws"),
-    (r"(anthropic|google|openai/gpt-[45o]|x-ai|z-ai|mistralai|qwen/qwen3-30b)", "openrouter"),
+    (r"(anthropic|google|openai/gpt-[45]|x-ai|z-ai|mistralai|qwen/qwen3-30b)", "openrouter"),
     (r"(deepseek-ai|Qwen|meta-llama/Llama)", "huggingface_together"),
     (r"(gpt-oss-120b|llama-3\.3-70b$|qwen-3-coder|zai-glm)", "cerebras"),
     (r"(openai/gpt-oss|meta-llama/llama|qwen/qwen3-32b|groq/|llama-3\.3-70b-|llama3-8b|deepseek-r1-distill)", "groq"),
@@ -59,18 +63,25 @@ def flavors(body: Body) -> tuple[str, ...]:
     return ("default", "anthropic")
 
 
-def expected(case: Body, provider: str) -> dict[str, int]:
-    """The expected usage of this provider; for hosts without an extractor of this shape that of OpenAI's."""
+def expectation(case: Body, *providers: str) -> tuple[dict[str, int], dict[str, str]] | None:
+    """(usage, prices) that the extractor of the first of these providers expects; None where none reads the body."""
     by_extractor = {
-        (one["provider_id"], one["api_flavor"]): found["usage"]
+        (one["provider_id"], one["api_flavor"]): (found["usage"], one)
         for found in case["extracted"]
         for one in found["extractors"]
     }
-    for who in (provider, "openai"):
+    for who in providers:
         for flavor in flavors(case["body"]):
             if (who, flavor) in by_extractor:
-                return dict(by_extractor[who, flavor])
-    raise AssertionError(f"no expectation for {provider} {case['body']}")
+                return by_extractor[who, flavor]
+    return None
+
+
+def expected(case: Body, provider: str) -> dict[str, int]:
+    """The expected usage of this provider; for hosts without an extractor of this shape that of OpenAI's."""
+    found = expectation(case, provider, "openai")
+    assert found is not None, case
+    return found[0]
 
 
 def _details(body: Body) -> dict[str, Any]:
@@ -163,3 +174,72 @@ def test_models_come_out_as_the_body_names_them(cases: list[Body]) -> None:
         body = case["body"]
         named = body.get("model") or body.get("modelVersion")
         assert extract(body).model == (named and named.removeprefix("models/")), body
+
+
+PRICED_AT = datetime(2025, 8, 1, 12, tzinfo=UTC)
+"""The expected prices are those of a day before most later changes (o3's cut is in, sonnet 4.6's tiers are not)."""
+
+PRICE_REASONS: tuple[Rule, ...] = (
+    REASONS[0],
+    (
+        "audio input of gpt-4o-audio-preview costs 40 USD a million, which the data lacks and we correct",
+        lambda model, body: model.startswith("gpt-4o-audio-preview"),
+    ),
+    (
+        "the data now says that ministral-8b's output never cost 1 USD a million",
+        lambda model, body: model == "ministral-8b-latest",
+    ),
+    (
+        "the response was served as flex, which costs half; the expectation leaves the tier out",
+        lambda model, body: "flex" in json.dumps(body.get("usageMetadata")).lower(),
+    ),
+    (
+        "a model listed without any rate is unpriced, not free",
+        lambda model, body: model == "qwen-3-coder-480b",
+    ),
+)
+
+
+def sides(cost: Cost) -> dict[str, Fraction]:
+    """The cost of the input, of the output and in total, exact."""
+    costs = dict.fromkeys(("input_price", "output_price", "total_price"), Fraction(0))
+    for line in cost.lines:
+        unit = UNITS[line.unit]
+        costs["total_price"] += line.usd
+        if unit.family == "tokens":
+            costs[f"{dict(unit.dimensions)['direction']}_price"] += line.usd
+    return costs
+
+
+@pytest.mark.filterwarnings("ignore:no price")
+def test_every_priced_body_costs_what_is_expected_or_a_reasoned_difference(
+    cases: list[Body], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From body to price: input, output and total are the expected dollars exactly, or differ for a listed reason."""
+    equal, differences, unexplained = 0, Counter[str](), []
+    for case in cases:
+        body = case["body"]
+        provider = true_provider(body)
+        found, prices = extract(body, provider=provider), expectation(case, provider)
+        listed = {side: usd for side, usd in (prices or ({}, {}))[1].items() if side.endswith("_price")}
+        if not listed or found.model is None or found.usage is None:
+            continue
+        cost = price(found.model, found.usage, provider=provider, at=PRICED_AT, context=found.context)
+        ours = sides(cost)
+        if cost.pico is not None and all(ours[side] == Fraction(usd) for side, usd in listed.items()):
+            assert cost.status in ("priced", "free"), (cost.status, cost.reasons, body)
+            equal += 1
+            continue
+        unit = "input_tokens" if _compaction(body) else found.model
+        reason = next((text for text, holds in PRICE_REASONS if holds(unit, body)), None)
+        if reason is None:
+            unexplained.append((found.model, provider, listed, ours, cost.reasons))
+        else:
+            differences[reason] += 1
+    with capsys.disabled():
+        print(f"\n{equal} bodies cost what is expected")
+        for reason, count in differences.most_common():
+            print(f"  {count:4} differ: {reason}")
+    assert not unexplained, unexplained[:5]
+    assert set(differences) == {reason for reason, _ in PRICE_REASONS}
+    assert equal > 1200
