@@ -102,12 +102,13 @@ class CostTracker:
         self._told: set[str] = set()
         self.faults = 0
         self.lost = 0
+        self.before_reading: Callable[[], object] | None = None  # who writes for us elsewhere is waited for
         self._start_process()
         _trackers.add(self)
 
     def _start_process(self) -> None:
         """What belongs to one process: the locks, and the name under which events are recorded."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._run.after_fork()
         self.recorder = f"{socket.gethostname()}/{os.getpid()}/{next(_number)}-{new_id()[-8:]}"
 
@@ -298,6 +299,8 @@ class CostTracker:
     @property
     def ledger(self) -> Store:
         """The open ledger. One that cannot be opened: LedgerError, here and in every question to the ledger."""
+        if self.before_reading is not None:
+            self.before_reading()
         return self._open(insist=True)
 
     def _open(self, *, insist: bool = False) -> Store:
@@ -321,11 +324,15 @@ class CostTracker:
 
     def flush(self) -> None:
         """Returns when everything recorded so far is written."""
+        if self.before_reading is not None:
+            self.before_reading()
         if self._store is not None:
             self._store.flush()
 
     def close(self) -> None:
         """Writes what is queued and closes the ledger that this tracker opened. The run's totals can still be read."""
+        if self.before_reading is not None:
+            self.before_reading()
         self._closed = True
         if self._store is not None and self._owns_store:
             store, self._store = self._store, None
