@@ -274,7 +274,9 @@ def _number(value: object) -> Quantity | None:
         number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)  # type: ignore[arg-type]
     except (InvalidOperation, TypeError, ValueError):
         return None
-    if not number.is_finite():
+    if (
+        not number.is_finite() or number.adjusted() > 400
+    ):  # beyond any float: 1e999999999 would fill the memory as an int
         return None
     return int(number) if number == number.to_integral_value() else number
 

@@ -178,3 +178,10 @@ def test_what_is_completed_is_possible(units: dict[str, int]) -> None:
     """Filling in what counts imply, or cutting what cannot be, ends at counts that Usage accepts."""
     completed = Usage.reported(units).completed()
     assert Usage(**completed).closed
+
+
+def test_text_with_a_huge_exponent_is_refused_at_once() -> None:
+    """`1e999999999` is finite decimal text, but no count: it must not be written out as an integer."""
+    with pytest.raises(UsageError, match="finite number"):
+        Usage(input_tokens="1e999999999")
+    assert Usage.reported({"input_tokens": "1e999999999"}).problems
