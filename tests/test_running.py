@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.event import Attribution, Event
+from farthing.event import Attribution, Event, new_id
 from farthing.running import REMEMBERED, RunningTotals, TokenUsage, grouped, total
 from farthing.totals import Totals
 from farthing.usage import Usage
@@ -74,6 +74,16 @@ def test_memory_is_bounded() -> None:
         running.add(event(number, dedupe_key=f"k{number}"), may_be_known=True)
     assert len(running._seen) == REMEMBERED
     assert total(running.snapshot().values()).calls == REMEMBERED + 10
+
+
+def test_a_record_amid_a_record_of_the_same_thread_does_not_wait_for_itself() -> None:
+    """A signal handler or finalizer may record while its own thread holds the locks: both calls count."""
+    running = RunningTotals()
+    with running._lock, new_id._lock:
+        running.add(event(1))
+        assert new_id() != new_id()
+    running.add(event(2))
+    assert total(running.snapshot().values()).calls == 2
 
 
 def test_token_usage_of_totals() -> None:

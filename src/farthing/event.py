@@ -216,7 +216,10 @@ def now_us() -> int:
 
 
 class _Ids:
-    """UUIDv7 (RFC 9562): 48 bits of milliseconds, then a counter within the millisecond, then chance."""
+    """UUIDv7 (RFC 9562): 48 bits of milliseconds, then a counter within the millisecond, then chance.
+
+    The lock is reentrant: a signal handler or finalizer may make an id while its own thread is making one.
+    """
 
     def __init__(self) -> None:
         self._last = 0
@@ -224,7 +227,7 @@ class _Ids:
 
     def after_fork(self) -> None:
         """A lock that another thread held would never open in the child, and its chance must not be the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._chances = iter(array("Q"))
 
     def __call__(self) -> str:

@@ -23,16 +23,19 @@ REMEMBERED = 8_192
 
 
 class RunningTotals:
-    """Sums over the events added so far, by (agent, model, provider)."""
+    """Sums over the events added so far, by (agent, model, provider).
+
+    The lock is reentrant: a finalizer or signal handler that records a call may run amid another record of its thread.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._groups: dict[Group, list[int]] = {}
         self._seen: OrderedDict[tuple[str, str], tuple[list[Event], Frame | None]] = OrderedDict()
 
     def after_fork(self) -> None:
         """A lock that another thread held when the process forked would never open in the child."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def add(
         self, event: Event, *, may_be_known: bool = False, frame: Frame | None = None

@@ -139,7 +139,7 @@ class CostTracker:
         response = rest.get("response")
         if not model and response is None and rest.get("operation") not in USES_NOTHING:
             raise InputError("model: name the model that was called, or give its response=")
-        frame = scopes.current()
+        frame = scopes.here()
         call = call_of(model, counts, self.attributed(who, frame), rest, self._now_us(), self.recorder)
         try:
             if response is None:
