@@ -14,6 +14,7 @@ NAMES = {
     *("CostTracker", "Catalog", "Cost", "Usage", "UNITS", "Event", "Attribution", "Totals", "Extraction", "Trace"),
     *("price", "extract", "calculate_cost", "register_model_pricing", "open_ledger", "load_settings", "Settings"),
     *("Filter", "Question", "Row", "Store", "Observation", "__version__"),
+    *("attribute", "agent_run", "session", "task", "track", "propagate", "headers_in", "headers_out"),
     *("FarthingError", "UsageError", "PriceError", "ExtractionError", "ConfigError", "InputError"),
     *("LedgerError", "LedgerUnavailable", "LedgerFull", "LedgerCorrupt", "LedgerBusy"),
 }

@@ -19,6 +19,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from farthing.capture.context import agent_run, attribute, propagate, session, task
+    from farthing.capture.decorators import track
+    from farthing.capture.headers import headers_in, headers_out
     from farthing.config import Settings, load_settings
     from farthing.errors import (
         ConfigError,
@@ -76,15 +79,26 @@ __all__ = [
     "Usage",
     "UsageError",
     "__version__",
+    "agent_run",
+    "attribute",
     "calculate_cost",
     "extract",
+    "headers_in",
+    "headers_out",
     "load_settings",
     "open_ledger",
     "price",
+    "propagate",
     "register_model_pricing",
+    "session",
+    "task",
+    "track",
 ]
 
 _WHERE = {
+    "capture.context": ("agent_run", "attribute", "propagate", "session", "task"),
+    "capture.decorators": ("track",),
+    "capture.headers": ("headers_in", "headers_out"),
     "config": ("Settings", "load_settings"),
     "errors": (
         "ConfigError",

@@ -24,14 +24,17 @@ _numbers = itertools.count(1)
 
 
 class _Lock:
-    """One lock for all live totals: held for a microsecond, and replaced in a forked child."""
+    """One lock for all live totals: held for a microsecond, and replaced in a forked child.
+
+    It is reentrant: a finalizer or signal handler that records a call may run while its thread adds another.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
 
     def after_fork(self) -> None:
         """A lock that another thread held when the process forked would never open in the child."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
 
 
 _sums = _Lock()
@@ -53,6 +56,7 @@ class Scope:
         self.attribution = attribution
         self._totals = [0] * len(TOTALS_FIELDS)
         self._runs = 0
+        self._open: list[Frame] = []
         self._entered = False
 
     # --- entering ----------------------------------------------------------------------------------------------------
@@ -64,11 +68,17 @@ class Scope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        frame = _current.get()
+        inner = frame = _current.get()
         while frame is not None and frame.scope is not self:
-            frame = frame.parent  # inner scopes that a generator left open end here
-        if frame is not None:  # else: closed by another thread or task than the one that opened it
+            frame = frame.parent
+        if frame is not None:
+            while inner is not None and inner is not frame:
+                inner.close(error)  # a generator left it open
+                inner = inner.parent
             _current.set(frame.parent)
+        elif self._open:  # opened by another task or thread than the one that leaves it
+            frame = self._open[-1]
+        if frame is not None:
             frame.close(error)
         return False
 
@@ -80,7 +90,10 @@ class Scope:
     ) -> Literal[False]:
         return self.__exit__(kind, error, trace)
 
-    def closing(self, error: BaseException | None) -> None:
+    def opening(self, frame: Frame) -> None:
+        """What is to be done when the scope is entered; for subclasses."""
+
+    def closing(self, frame: Frame, error: BaseException | None) -> None:
         """What is to be done when the scope is left; for subclasses."""
 
     # --- totals ------------------------------------------------------------------------------------------------------
@@ -171,8 +184,12 @@ class Frame:
             frame = frame.parent
 
     def close(self, error: BaseException | None) -> None:
-        """Tells the scope and the watchers that it was left. `error` is what ended it, if anything."""
-        self.scope.closing(error)
+        """Tells the scope and the watchers, once, that it was left. `error` is what ended it, if anything."""
+        with _sums.lock:
+            if self not in self.scope._open:
+                return
+            self.scope._open.remove(self)
+        self.scope.closing(self, error)
         for watcher in tuple(_watchers):
             watcher.left(self, error)
 
@@ -207,6 +224,9 @@ def opened(scope: Scope) -> Frame:
     if scope.counts_as_run and not scope._entered:
         _count_run(frame)
     scope._entered = True
+    with _sums.lock:
+        scope._open.append(frame)
+    scope.opening(frame)
     for watcher in tuple(_watchers):
         watcher.entered(frame)
     return frame
@@ -224,7 +244,52 @@ def current() -> Frame | None:
     return _current.get()
 
 
-class within:  # noqa: N801 - reads as the word it is
+class Here(Frame):
+    """The place of one call: the present frame, and what the probe found there. It adds to no totals of its own."""
+
+    __slots__ = ()
+
+    def __init__(self, parent: Frame | None, trace: str | None, held: dict[object, Any]) -> None:
+        self.scope = parent.scope if parent is not None else _NOWHERE
+        self.parent = parent
+        around = parent.attribution if parent is not None else Attribution()
+        self.attribution = around if trace is None or around.trace else Attribution(trace=trace).with_defaults(around)
+        self.number = next(_numbers)
+        self.held = held
+
+
+_NOWHERE = Scope(Attribution())
+
+Probe = Callable[[], tuple[str | None, dict[object, Any]] | None]
+"""Looks at where the program is: (id of the trace it is in, what to hold for watchers); None: nothing to be held."""
+
+
+class _Probes:
+    probe: Probe | None = None
+
+
+def look_with(probe: Probe | None) -> None:
+    """Sets what looks at where the program is when a call is made; None: nothing does."""
+    _Probes.probe = probe
+
+
+def here() -> Frame | None:
+    """Where the program is now, as a call that goes out remembers it: the present frame, with what a probe found."""
+    frame = _current.get()
+    if _Probes.probe is None:
+        return frame
+    found = _Probes.probe()
+    return frame if found is None else Here(frame, *found)
+
+
+def switch(frame: Frame | None) -> Frame | None:
+    """Makes a frame the present one and returns the one before."""
+    before = _current.get()
+    _current.set(frame)
+    return before
+
+
+class within:
     """`with within(frame):` makes a frame the present one, and restores what was before. None: no scope."""
 
     __slots__ = ("_before", "_frame")
