@@ -1,0 +1,111 @@
+"""Claude Code's logs: one JSON line for each block of an answer, its usage repeated on every one.
+
+What is counted once: a message is known by its id and request id. Its lines repeat the usage as it stood when the
+block was written; the largest is the truth. Sidechains replay messages of the main thread under new request ids: they
+match by message id alone, and the main thread's line wins. Where no line has a `stop_reason`, the log holds only the
+count that the answer began with, and the call is `partial`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from farthing.capture.logs.agents import Found, Part, files_under
+from farthing.capture.logs.claude_messages import Waiting
+from farthing.capture.logs.files import LINE_LIMIT
+from farthing.capture.logs.values import BadLine
+
+_MARK = b'"usage"'
+_KINDS = (b'"assistant"', b'"result"')
+_ENDS = (b"}\n", b"\r\n")
+_LONG = 2_048
+_BEFORE, _AFTER = b'"content":[', b'],"stop_reason":'
+
+AT_ONCE = 4_000
+"""Messages of one log that are kept in mind before the older half is handed on: repeats lie close together."""
+
+_decode = json.JSONDecoder().raw_decode
+
+
+class ClaudeCode:
+    """Claude Code: `projects/**/*.jsonl` under each of its configuration folders."""
+
+    name = "claude-code"
+
+    def places(self, environ: Mapping[str, str], home: Path) -> list[Path]:
+        """CLAUDE_CONFIG_DIR (several: a comma list), else ~/.config/claude and ~/.claude."""
+        given = [part.strip() for part in environ.get("CLAUDE_CONFIG_DIR", "").split(",") if part.strip()]
+        folders = [Path(part).expanduser() for part in given]
+        if not folders:
+            config = Path(environ["XDG_CONFIG_HOME"]) if environ.get("XDG_CONFIG_HOME") else home / ".config"
+            folders = [config / "claude", home / ".claude"]
+        return [folder if folder.name == "projects" else folder / "projects" for folder in folders]
+
+    def files(self, places: Sequence[Path]) -> list[Path]:
+        """Main threads before the logs of subagents, so that what both have is the main thread's."""
+        return sorted(files_under(places, (".jsonl",)), key=lambda path: path.name.startswith("agent-"))
+
+    def by_lines(self, path: Path) -> bool:
+        """Always."""
+        return True
+
+    def read(self, part: Part) -> Iterator[Found]:
+        """The calls of one log: see the module."""
+        waiting = Waiting(part)
+        for number, line in part.lines():
+            if line is None:
+                yield part.problem(number, f"is longer than {LINE_LIMIT} bytes")
+                continue
+            counts = _MARK in line and any(kind in line for kind in _KINDS)
+            if counts or line[:1] != b"{" or line[-2:] not in _ENDS:
+                try:
+                    waiting.add(number, _parsed(line))
+                except BadLine as bad:
+                    yield part.problem(number, str(bad))
+                if len(waiting) > AT_ONCE:
+                    yield from waiting.calls(AT_ONCE // 2)
+        yield from waiting.calls(0)
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    """The line's object, of a long one without the answer's content. BadLine where it is none; {} of a blank line."""
+    if len(line) > _LONG and (found := _without_content(line)) is not None:
+        return found
+    if not line.strip():
+        return {}
+    try:
+        return _decoded(line)
+    except UnicodeDecodeError as error:
+        raise BadLine(f"is no UTF-8: {error.reason} at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:
+        raise BadLine(f"is no JSON: {error}") from None
+
+
+def _decoded(line: bytes) -> dict[str, Any]:
+    text = line.decode().strip("\ufeff \t\r\n")
+    found, end = _decode(text)
+    if end != len(text):
+        raise ValueError(f"something follows the object at character {end}")
+    if not isinstance(found, dict):
+        raise BadLine(f"is JSON, but no object: {text[:60]}")
+    return found
+
+
+def _without_content(line: bytes) -> dict[str, Any] | None:
+    """The object without its message's content, which is most of a line; None where the line is of another form.
+
+    Quotes inside a JSON text are escaped, so that the marks are no part of a text. Were they keys of something inside
+    the content, the brackets of what remains would not match.
+    """
+    start, end = line.find(_BEFORE), line.rfind(_AFTER)
+    if not 0 < start < end:
+        return None
+    try:
+        found = _decoded(line[: start + len(_BEFORE)] + line[end:])
+    except (ValueError, RecursionError, BadLine):
+        return None
+    message = found.get("message")
+    return found if isinstance(message, dict) and isinstance(message.get("usage"), dict) else None
