@@ -196,9 +196,8 @@ def test_a_lock_that_is_never_let_go(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with SqliteStore(path) as store:
         other = Database(str(path), patience_s=0.05)
-        with store._writer.database:
-            with pytest.raises(LedgerBusy, match="another process holds"):
-                other.execute("BEGIN IMMEDIATE")
+        with store._writer.database, pytest.raises(LedgerBusy, match="another process holds"):
+            other.execute("BEGIN IMMEDIATE")
         other.close()
 
 
