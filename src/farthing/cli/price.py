@@ -11,7 +11,7 @@ from farthing.cli.counts import context_of, context_options, usage_of_options, u
 from farthing.cli.frame import App, Moment, now, pass_app, shared_options
 from farthing.pricing.catalog import Catalog
 from farthing.pricing.cost import Cost
-from farthing.reports.blocks import Column, Heading, Page, Span, Table
+from farthing.reports.blocks import Heading, Page, Pairs, Span
 from farthing.reports.compare import compare_page, compared_json
 from farthing.reports.explain import cost_table, line_json, provenance_json, provenance_pairs
 from farthing.reports.text import exact_money, money, plural
@@ -61,8 +61,7 @@ def _one_page(cost: Cost, usage: Usage, times: int | None) -> Page:
         page.add(cost_table(cost.lines, cost.pico))
         page.line()
     if cost.provenance is not None:
-        pairs = [(Span(name, "dim"), value) for name, value in provenance_pairs(cost.provenance, cost.reasons)]
-        page.add(Table((Column(""), Column("", least=20)), pairs))
+        page.add(Pairs(list(provenance_pairs(cost.provenance, cost.reasons))))
     else:
         for reason in cost.reasons:
             page.line(Span(reason, "warn"), hang=2)

@@ -87,7 +87,14 @@ class Chart:
     height: int = 4
 
 
-Block = Line | Heading | Table | Figures | Beside | Chart
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Names and what they are, one under the other; long ones are wrapped, never cut."""
+
+    pairs: Sequence[tuple[str, Cell]]
+
+
+Block = Pairs | Line | Heading | Table | Figures | Beside | Chart
 
 
 @dataclass(slots=True)

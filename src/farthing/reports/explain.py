@@ -13,7 +13,7 @@ from farthing.ledger.store import Store
 from farthing.money import pico_to_usd
 from farthing.pricing.cost import Cost, CostLine, Provenance
 from farthing.pricing.resolve import reprice
-from farthing.reports.blocks import Cell, Column, Heading, Page, Span, Table
+from farthing.reports.blocks import Cell, Column, Heading, Page, Pairs, Span, Table
 from farthing.reports.evidence import Verdict
 from farthing.reports.lines import event_line
 from farthing.reports.text import count, dollars, exact_money, plural, when
@@ -55,7 +55,7 @@ def explain_page(found: Explained) -> Page:
     page = Page()
     page.add(Heading(exact_money(found.total_pico), f"{event.model}, {when(event.at)}"))
     page.line()
-    page.add(_pairs(_who_and_what(event, known)))
+    page.add(Pairs(list(_who_and_what(event, known))))
     page.line()
     _price_part(page, found)
     if found.corrections:
@@ -96,10 +96,6 @@ def _who_and_what(event: Event, known: Event) -> Iterator[tuple[str, Cell]]:
     yield "recorded", when(from_us(event.recorded_at_us))
 
 
-def _pairs(pairs: Iterator[tuple[str, Cell]]) -> Table:
-    return Table((Column(""), Column("", least=20)), [(Span(name, "dim"), value) for name, value in pairs])
-
-
 def _price_part(page: Page, found: Explained) -> None:
     known = found.known
     if found.cost is not None and found.cost.pico is not None:
@@ -110,7 +106,7 @@ def _price_part(page: Page, found: Explained) -> None:
         page.line()
         if found.cost.provenance is not None:
             page.add(Heading("Price"))
-            page.add(_pairs(provenance_pairs(found.cost.provenance, found.cost.reasons)))
+            page.add(Pairs(list(provenance_pairs(found.cost.provenance, found.cost.reasons))))
     else:
         page.add(Heading("Usage"))
         page.add(_usage_table(known))

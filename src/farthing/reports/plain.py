@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from farthing.reports.blocks import Beside, Block, Chart, Figures, Heading, Line, Page, Table, text_of
+from farthing.reports.blocks import Beside, Block, Chart, Figures, Heading, Line, Page, Pairs, Table, text_of
 from farthing.reports.layout import GAP, fit
 from farthing.reports.text import sparkline
 
@@ -30,6 +30,10 @@ def _lines(block: Block) -> Iterator[str]:
                 yield from _table(table)
         case Chart(values, first, last):
             yield f"{first}  {sparkline(values)}  {last}"
+        case Pairs(pairs):
+            width = max((len(name) for name, _ in pairs), default=0)
+            for name, cell in pairs:
+                yield f"{name.ljust(width)}{' ' * GAP}{text_of(cell)}"
         case Table():
             yield from _table(block)
 

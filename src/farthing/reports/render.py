@@ -17,6 +17,7 @@ from farthing.reports.blocks import (
     Heading,
     Line,
     Page,
+    Pairs,
     Span,
     Table,
     text_of,
@@ -80,6 +81,11 @@ def _lines(block: Block, width: int) -> Iterator[Text]:
             yield from _beside(tables, width)
         case Chart():
             yield from _chart(block, width)
+        case Pairs(pairs):
+            names = max((len(name) for name, _ in pairs), default=0)
+            for name, value in pairs:
+                span = value if isinstance(value, Span) else Span(text_of(value))
+                yield from _wrapped(_text(Span(name.ljust(names + GAP), "dim"), span), width, names + GAP)
         case Table():
             yield from _table(block, width)
 
@@ -101,18 +107,14 @@ def _chart(chart: Chart, width: int) -> Iterator[Text]:
 
 def _wrapped(text: Text, width: int, hang: int) -> Iterator[Text]:
     """The text in lines of at most `width` characters, broken at spaces where there are some."""
-    first = True
-    while text.cell_len > width:
-        room = width if first else width - hang
-        at = text.plain.rfind(" ", 1, room + 1)
-        at = at if at > 0 else room
-        line, rest = text.divide([at])
-        yield line if first else _text(Span(" " * hang)) + line
-        rest = rest.divide([len(rest.plain) - len(rest.plain.lstrip(" "))])[-1] if rest.plain.startswith(" ") else rest
-        text, first = rest, False
-        if text.cell_len <= width - hang:
-            break
-    yield text if first else _text(Span(" " * hang)) + text
+    indent = 0
+    while text.cell_len > width - indent:
+        at = text.plain.rfind(" ", hang - indent + 1, width - indent + 1)
+        head, text = text.divide([at if at > 0 else width - indent])
+        yield _text(Span(" " * indent)) + head
+        indent = hang
+        text = text.divide([len(text.plain) - len(text.plain.lstrip(" "))])[-1]
+    yield _text(Span(" " * indent)) + text
 
 
 def _figures(items: Sequence[tuple[str, str, Sequence[Span]]], width: int) -> Iterator[Text]:
