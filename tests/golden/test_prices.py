@@ -43,7 +43,9 @@ def test_every_given_case_costs_exactly_what_is_expected(shared: Path) -> None:
         check(case)
         cost = cost_of(case)
         lines = sorted((Decimal(str(line.quantity)), line.rate_usd, line.per) for line in cost.lines)
-        assert lines == sorted((Decimal(row["qty"]), Decimal(row["rate_usd"]), row["per"]) for row in case["lines"]), case["id"]
+        assert lines == sorted((Decimal(row["qty"]), Decimal(row["rate_usd"]), row["per"]) for row in case["lines"]), (
+            case["id"]
+        )
         if case["expected_usd_fraction"]:
             assert sum((line.usd for line in cost.lines), Fraction()) == Fraction(case["expected_usd_fraction"])
 

@@ -68,7 +68,9 @@ def test_a_window_of_weekdays_in_a_zone(moment: str, inside: bool) -> None:
 def test_a_window_over_midnight() -> None:
     """16:30 to 00:30 holds before and after midnight, on the day it began."""
     window = {"start": "16:30", "end": "00:30", "rates": {}}
-    assert [window_at([window], at(f"2026-11-20T{clock}"))[0] is window for clock in ("16:29", "16:30", "00:29", "00:30")] == [
+    assert [
+        window_at([window], at(f"2026-11-20T{clock}"))[0] is window for clock in ("16:29", "16:30", "00:29", "00:30")
+    ] == [
         False,
         True,
         True,
@@ -88,7 +90,9 @@ def test_a_cached_price_changes_with_the_hour() -> None:
     """The cache of a catalog does not carry a peak price into the off-peak hours, nor an old price over its end."""
     catalog = Catalog.default().child()
     moment = datetime(2026, 11, 20, tzinfo=UTC)
-    seen = [catalog.price("deepseek-flash", MILLION, at=moment + timedelta(hours=h)).usd for h in (0, 1, 3, 4, 6, 9, 10, 23)]
+    seen = [
+        catalog.price("deepseek-flash", MILLION, at=moment + timedelta(hours=h)).usd for h in (0, 1, 3, 4, 6, 9, 10, 23)
+    ]
     assert seen == [Decimal(d) for d in ("0.15", "0.3", "0.3", "0.15", "0.3", "0.3", "0.15", "0.15")]
     before, after = datetime(2026, 8, 20, 23, 59, 59, tzinfo=UTC), datetime(2026, 8, 21, tzinfo=UTC)
     assert [catalog.price("gpt-5.6-sol", MILLION, at=t).usd for t in (before, after, before)] == [10, 8, 10]

@@ -275,7 +275,7 @@ class Catalog:
         provider: str = "custom",
         **more: Any,
     ) -> CustomModel:
-        """Add a price of your own: a CustomPrice, or its fields; it wins over the others. What cannot be: PriceError."""
+        """Add a price of your own: a CustomPrice or its fields. It wins over others. PriceError: what cannot be."""
         price = model
         if isinstance(price, str):
             price = CustomPrice(

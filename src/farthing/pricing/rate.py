@@ -24,6 +24,12 @@ from farthing.usage import CONTAINERS, UNITS, Quantity, Usage
 _CONTENT = frozenset(("durations", "characters", "document_pages", "images", "pixels", "rerank"))
 """Families that may be billed in place of tokens: tokens that are reported beside them then cost nothing."""
 
+_ORDER = {
+    name: (UNITS[name].family != "tokens", ("direction", "output") in UNITS[name].dimensions, number)
+    for number, name in enumerate(UNITS)
+}
+"""The order of lines: tokens first, what went in before what came out."""
+
 _BY_DIMENSIONS = {unit.dimensions: unit.name for unit in UNITS.values()}
 
 
@@ -130,14 +136,19 @@ class Core:
         given = usage.to_dict() if usage.closed else usage.completed()
         counts, notes = self._billed(given)
         leaves, covered = _structure(frozenset(self.rates))
+        own = {
+            unit: sum((sign * counts[name] for name, sign in leaves[unit] if name in counts), Fraction())
+            for unit in self.rates
+        }
         by = counts.get(self._by, 0)
-        parts = []
-        for unit, rate in self.rates.items():
-            quantity = sum((sign * counts[name] for name, sign in leaves[unit] if name in counts), Fraction())
-            if quantity > 0:
-                parts.extend(_priced(unit, rate, quantity, by, notes.get(unit, "")))
+        parts = [
+            part
+            for unit, rate in self.rates.items()
+            if own[unit] > 0
+            for part in _priced(unit, rate, own[unit], by, notes.get(unit, ""))
+        ]
         unrated = [unit for unit in given if unit not in self.rates and unit not in covered]
-        return Exact(tuple(parts), self._really_unrated(unrated, counts))
+        return Exact(tuple(parts), self._really_unrated(unrated, counts, own))
 
     def _billed(self, given: Mapping[str, Quantity]) -> tuple[dict[str, Fraction], dict[str, str]]:
         counts = {unit: Fraction(count) for unit, count in given.items()}
@@ -152,11 +163,22 @@ class Core:
                 counts[unit] = least
         return counts, notes
 
-    def _really_unrated(self, unrated: list[str], counts: Mapping[str, Fraction]) -> tuple[str, ...]:
+    def _really_unrated(
+        self, unrated: list[str], counts: Mapping[str, Fraction], own: Mapping[str, Fraction]
+    ) -> tuple[str, ...]:
+        """Of the units that no rate covers, those that something is owed for.
+
+        Not: a request, which is counted but billed only where it has a rate; tokens beside what is billed in their
+        place; a total all of whose parts have rates.
+        """
         instead = any(UNITS[unit].family in _CONTENT for unit in self.rates if counts.get(unit))
-        return tuple(
-            u for u in unrated if UNITS[u].family != "requests" and not (instead and UNITS[u].family == "tokens")
-        )
+        found = []
+        for unit in unrated:
+            family = UNITS[unit].family
+            inside = sum((own[part] for part in self.rates if unit in CONTAINERS[part]), Fraction())
+            if family != "requests" and not (instead and family == "tokens") and counts[unit] > inside:
+                found.append(unit)
+        return tuple(found)
 
 
 def _priced(unit: str, rate: Rate, quantity: Fraction, by: Fraction | int, note: str) -> list[Part]:
@@ -211,11 +233,11 @@ def _structure(rated: frozenset[str]) -> tuple[dict[str, tuple[tuple[str, int], 
 
 
 def _joined(rates: Mapping[str, Rate]) -> dict[str, Rate]:
-    """The rates, and one for every overlap of two that has none: the dearer of the two, so that it is never too low."""
+    """The rates in the order of lines, and one for every overlap of two that has none: the dearer, never too low."""
     found = dict(rates)
     for join, a, b in _missing_joins(frozenset(rates)):
         found[join] = max(found[a], found[b], key=lambda rate: rate.usd / rate.per)
-    return found
+    return {unit: found[unit] for unit in sorted(found, key=_ORDER.__getitem__)}
 
 
 @lru_cache(maxsize=1024)
