@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypedDict
 
 from farthing.errors import InputError
-from farthing.event import ATTRIBUTION_FIELDS, EMPTY, USAGE_STATUSES, Attribution
+from farthing.event import ATTRIBUTION_FIELDS, BILLINGS, EMPTY, USAGE_STATUSES, Attribution
 from farthing.usage import UNITS, Usage
 
 
@@ -112,8 +112,8 @@ def checked_options(rest: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"context = {context!r}: must be a mapping, e.g. {{'processing': 'batch'}}")
     if rest.get("usage_status", "reported") not in USAGE_STATUSES:
         raise InputError(f"usage_status = {rest['usage_status']!r}: must be one of {', '.join(USAGE_STATUSES)}")
-    if rest.get("billing", "metered") not in ("metered", "subscription"):
-        raise InputError(f"billing = {rest['billing']!r}: must be metered or subscription")
+    if rest.get("billing", "metered") not in BILLINGS:
+        raise InputError(f"billing = {rest['billing']!r}: must be one of {', '.join(BILLINGS)}")
     for name in _TEXTS:
         if rest.get(name) is not None and not isinstance(rest[name], str):
             raise InputError(f"{name} = {rest[name]!r}: must be text")

@@ -51,6 +51,9 @@ PRICE_STATUSES = ("priced", "free", "reported", "partial", "unpriced")
 """How we know the cost, best first: from a price record; a price of zero that is meant; the provider's own figure;
 some units priced and others not; no price known (the cost is None, never 0)."""
 
+BILLINGS = ("metered", "subscription")
+"""Owed per call, or inside a flat plan: then the cost is what the call would be at list price."""
+
 _WORSE = {
     status: rank for rank, status in enumerate(("priced", "free", "reported", "estimated", "partial", "unpriced"))
 }
@@ -125,7 +128,7 @@ class Event:
     attempt         1 for the first try; billed: False for an attempt that costs nothing; cache_hit: answered by a
                     cache of the caller; error: what failed
     corrects        id of the event this one corrects
-    billing         metered: money owed per call; subscription: a flat plan's call, priced at list and kept apart
+    billing         one of `BILLINGS`
     fingerprints    keyed digests of the request, without its content: request, system, tools, prefix, key; and
                     `tokens_by_role`, estimates
     restates        of a correction: how many calls change from the statuses before it, `prior_usage_status` and

@@ -71,6 +71,7 @@ def correction(seen: Event, original: Event, corrections: Sequence[Event]) -> Ev
         corrects=original.id,
         at_us=original.at_us,
         attribution=original.attribution,
+        billing=original.billing,
         provider=original.provider,
         model=original.model,
         requested_model=original.requested_model,

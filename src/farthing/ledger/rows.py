@@ -48,9 +48,10 @@ _EVENT_COLUMNS = (
     "restates",
     "prior_usage_status",
     "prior_price_status",
+    "billing",
 )
 
-_JSON_COLUMNS = ("metadata", "context", "usage_known", "usage_problems")
+_JSON_COLUMNS = ("metadata", "context", "usage_known", "usage_problems", "fingerprints")
 
 COLUMNS = (*OBSERVED_COLUMNS, *_EVENT_COLUMNS, *ATTRIBUTION_FIELDS, *_JSON_COLUMNS)
 """The columns of a row, in the order of our tuples."""
@@ -127,6 +128,7 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         to_json(event.context) if event.context else None,
         to_json(_texts(event.usage._counts)) if correction else None,
         to_json(event.usage.problems) if event.usage.problems else None,
+        to_json(event.fingerprints) if event.fingerprints else None,
     )
     return Prepared(row, event, price_record)
 
@@ -169,6 +171,8 @@ def to_event(row: Sequence[Any]) -> Event:
         counts = _quantities(known) if known else {}
     context = fields.pop("context")
     fields["context"] = json.loads(context) if context else EMPTY
+    fingerprints = fields.pop("fingerprints")
+    fields["fingerprints"] = json.loads(fingerprints) if fingerprints else EMPTY
     fields["billed"] = bool(fields["billed"])
     fields["cache_hit"] = bool(fields["cache_hit"])
     return Event(

@@ -72,7 +72,9 @@ CREATE TABLE events (
   source                  TEXT NOT NULL,
   recorder                TEXT,
   recorded_at_us          INTEGER NOT NULL,
-  error                   TEXT
+  error                   TEXT,
+  billing                 TEXT NOT NULL DEFAULT 'metered',
+  fingerprints            TEXT            -- JSON object: keyed digests of the request
 ) STRICT;
 
 CREATE UNIQUE INDEX events_id ON events (id, org);

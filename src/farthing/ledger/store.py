@@ -50,6 +50,7 @@ TEXT_FIELDS = (
     "error",
     "id",
     "corrects",
+    "billing",
 )
 """What a filter may compare and a question may group by, besides statuses and `metadata.<key>`."""
 

@@ -39,6 +39,8 @@ def event_line(event: Event, dedupe_key: str | None = None) -> dict[str, Any]:
         "billed": None if event.billed else False,
         "cache_hit": event.cache_hit or None,
         "error": event.error,
+        "billing": None if event.billing == "metered" else event.billing,
+        "fingerprints": dict(event.fingerprints) or None,
         "corrects": event.corrects,
         "reported_cost_usd": None if event.reported_pico is None else f"{pico_to_usd(event.reported_pico):f}",
         "cost_usd": None if event.cost_pico is None else f"{pico_to_usd(event.cost_pico):f}",

@@ -11,7 +11,7 @@ from typing import Any
 
 from farthing.capture.logs.values import BadLine, Read, digest
 from farthing.errors import UsageError
-from farthing.event import ATTRIBUTION_FIELDS, USAGE_STATUSES, Attribution, quick, to_us
+from farthing.event import ATTRIBUTION_FIELDS, BILLINGS, USAGE_STATUSES, Attribution, quick, to_us
 from farthing.money import pico_to_usd, usd_to_pico
 from farthing.recording import NO_MODEL, Call, response_key
 from farthing.usage import UNITS, Usage
@@ -183,6 +183,18 @@ def _flag(name: str, given: Any) -> bool:
     return found
 
 
+def _billing(name: str, given: Any) -> str:
+    if given not in BILLINGS:
+        raise BadLine(f"{name} = {given!r}: must be one of {', '.join(BILLINGS)}")
+    return str(given)
+
+
+def _fingerprints(name: str, given: Any) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise BadLine(f"{name} = {given!r}: must be an object of digests")
+    return given
+
+
 _VALUES: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "context": ("context", _context),
     "reported_cost_usd": ("reported_usd", _reported),
@@ -190,6 +202,8 @@ _VALUES: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "attempt": ("attempt", _whole),
     "billed": ("billed", _flag),
     "cache_hit": ("cache_hit", _flag),
+    "billing": ("billing", _billing),
+    "fingerprints": ("fingerprints", _fingerprints),
 }
 """Fields that are more than text -> (what a Call names them, what reads them)."""
 
