@@ -11,6 +11,10 @@ path inside that directory, and it can switch the hashing of users on, not off.
     log_calls = true                     # a log line for each call; FARTHING_LOG_CALLS
     hash_users = true                    # keyed hash before storing; FARTHING_HASH_USERS, FARTHING_HASH_KEY
     price_overlays = ["name"]            # opt-in price tables
+    [capture]                            # how farthing.instrument() meters
+    hosts = { "llm.internal:8000" = "openai" }   # hosts of your own, and whose API they speak
+    include_usage = true                 # ask chat streams for usage they would not report; your own file only
+    attribution_hosts = ["llm.internal"] # who may see x-farthing-* headers; your own file only
     [attributes]                         # defaults for every call; FARTHING_ATTRIBUTES="agent=researcher,team=search"
     agent = "researcher"
     metadata.ticket = "ABC-1"
@@ -58,6 +62,9 @@ class Settings:
     models          prices of the user's own, each the keyword arguments of `register_model_pricing`
     discounts       contract discounts, each {"percent" or "factor", "provider", "model", "units", "from", "to", "note"}
     price_overlays  names of opt-in price tables
+    capture_hosts   hosts of the user's own -> provider, for `farthing.instrument()`
+    include_usage   whether chat streams are asked for their usage
+    attribution_hosts  hosts to which headers that say who a call is for are sent on
     hash_key        the key given in the environment; None: the one kept in `config_dir`
     files           the config files that were read, in order
     """
@@ -70,6 +77,9 @@ class Settings:
     price_overlays: tuple[str, ...] = ()
     log_calls: bool = True
     hash_users: bool = False
+    capture_hosts: Mapping[str, str] = field(default_factory=dict)
+    include_usage: bool = False
+    attribution_hosts: tuple[str, ...] = ()
     hash_key: str | None = field(default=None, repr=False)
     data_dir: Path
     config_dir: Path
@@ -92,6 +102,7 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
             files.append(path)
     _merge(values, _from_environment(env))
     attributes = values.pop("attributes", {})
+    values.update(values.pop("capture", {}))
     return Settings(
         attributes=attribution(attributes),
         data_dir=data_dir(env),
@@ -107,8 +118,10 @@ def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:
     for key, value in more.items():
         old = values.get(key)
         if isinstance(old, dict):
-            metadata = {**old.get("metadata", {}), **value.get("metadata", {})}
-            values[key] = {**old, **value, **({"metadata": metadata} if metadata else {})}
+            inner = {
+                k: {**old[k], **v} for k, v in value.items() if isinstance(v, dict) and isinstance(old.get(k), dict)
+            }
+            values[key] = {**old, **value, **inner}
         elif isinstance(old, tuple):
             values[key] = old + value
         else:
@@ -236,6 +249,7 @@ class _File:
             "hash_users": self._hash_users,
             "price_overlays": self._names,
             "attributes": self._attributes,
+            "capture": self._capture,
             "models": self._models,
             "discounts": self._discounts,
         }
@@ -304,6 +318,28 @@ class _File:
             elif not isinstance(given, str) or not given:
                 self._refuse(f"attributes.{name}", given, "must be text in quotes, not empty")
         return dict(value)
+
+    def _capture(self, key: str, value: Any) -> dict[str, Any]:
+        """The table by the names of its keys in `Settings`. What changes requests is the user's own to say."""
+        if not isinstance(value, dict):
+            self._refuse(key, value, "must be a table: [capture]")
+        read: dict[str, Any] = {}
+        for name, given in value.items():
+            if name == "hosts":
+                if not isinstance(given, dict) or not all(isinstance(v, str) and v for v in given.values()):
+                    self._refuse("capture.hosts", given, 'must be a table: { "llm.internal:8000" = "openai" }')
+                read["capture_hosts"] = dict(given)
+            elif name == "include_usage":
+                wanted = self._flag("capture.include_usage", given)
+                read.update({"include_usage": wanted} if self.trusted else {})
+            elif name == "attribution_hosts":
+                if not isinstance(given, list) or not all(isinstance(v, str) and v for v in given):
+                    self._refuse("capture.attribution_hosts", given, 'must be a list of hosts: ["llm.internal"]')
+                read.update({"attribution_hosts": tuple(given)} if self.trusted else {})
+            else:
+                near = _near(name, ("hosts", "include_usage", "attribution_hosts"))
+                raise ConfigError(f"{self.path}: unknown key 'capture.{name}' (= {given!r}){near}")
+        return read
 
     def _models(self, key: str, value: Any) -> tuple[Mapping[str, Any], ...]:
         rows = self._rows(key, value, _MODEL_KEYS)

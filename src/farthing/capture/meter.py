@@ -1,0 +1,222 @@
+"""From a request that goes out to events in the ledger: one pipeline for every client library.
+
+A hook asks `target` whether a request is an LLM call. If so it gets a `Dispatch`, which it tells what came of it:
+`answered`, then `finish` with the body, or a `tap` for a body that streams; or `failed`. All that is ours on the way
+runs inside `guarded`: a fault of ours is counted, and the host's call goes on as if we were not there.
+
+When a call ends it is extracted, priced and counted at once, in the thread that made it, so that totals are right when
+the caller goes on. By then it is in the ledger too; but for a caller on an event loop, and while the ledger is slow, a
+thread of ours writes it a moment later (`flush` waits for that, and so does whoever reads the ledger by the tracker).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from farthing import scopes
+from farthing.capture import process
+from farthing.capture.faults import FAULTS, guarded
+from farthing.capture.fingerprint import api_key_of, fingerprints, tokens_by_role
+from farthing.capture.hosts import Hosts, Target
+from farthing.capture.later import LATER
+from farthing.capture.observed import Answer, Header, calls, no_header
+from farthing.capture.request import Asked, read_request
+from farthing.capture.stream import Tap, collector
+from farthing.config import load_settings, user_hash_key
+from farthing.errors import FarthingError
+from farthing.event import EMPTY, now_us
+from farthing.recording import NO_MODEL, Call, Entry, price_call
+from farthing.tracker import CostTracker
+
+SLOW_S = 0.02
+"""A write that takes longer makes the ledger slow: until it is fast again, nobody of the host waits for it."""
+
+BIG_BYTES = 1 << 20
+"""What an event loop asks or gets that is larger is read on a thread of ours."""
+
+PENDING = 1_000
+"""Responses made in the background that are remembered until they are fetched."""
+
+INSIDE: ContextVar[bool] = ContextVar("farthing_inside", default=False)
+"""Whether a hook further out has this call already: one library often uses another."""
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A request, as its hook sees it. `header` gives a header by its lower-case name; `body` is what is sent, as far
+    as it is in memory; `model` where the hook knows it better than the body does."""
+
+    path: str
+    header: Header = no_header
+    body: bytes | None = None
+    model: str | None = None
+
+
+class Meter:
+    """Meters the calls that the hooks see.
+
+    tracker        where they are recorded; None: the process-wide one
+    hosts          hosts of the user's own -> provider
+    include_usage  ask chat streams for the usage they would not report, and hide it from the caller
+    """
+
+    def __init__(
+        self, tracker: CostTracker | None = None, *, hosts: Mapping[str, str] = EMPTY, include_usage: bool = False
+    ) -> None:
+        self._tracker = tracker
+        self._watched: CostTracker | None = None
+        self.target: Callable[[str, str, str], Target | None] = Hosts(hosts).target
+        self.include_usage = include_usage
+        self._key: bytes | None = None
+        self._slow = False
+        self._pending: OrderedDict[str, None] = OrderedDict()
+        self.seen = 0
+
+    @property
+    def tracker(self) -> CostTracker:
+        """Where calls are recorded."""
+        tracker = self._tracker or process.tracker()
+        if tracker is not self._watched:
+            tracker.before_reading = LATER.flush
+            self._watched = tracker
+        return tracker
+
+    def flush(self) -> None:
+        """Returns when every call that has ended is in the ledger."""
+        LATER.flush()
+
+    # --- an ended call -----------------------------------------------------------------------------------------------
+
+    def record(self, dispatch: Dispatch, answer: Answer) -> None:
+        """Makes events of an ended call: at once, or on a thread of ours where the host must not wait."""
+        big = dispatch.on_loop and len(answer.body) + len(dispatch.outgoing.body or b"") > BIG_BYTES
+        if big or collector.at_work:
+            LATER.do(partial(self._record, dispatch, answer, self._write))
+        else:
+            self._record(dispatch, answer, self._write_later if dispatch.on_loop or self._slow else self._write)
+
+    def _record(self, dispatch: Dispatch, answer: Answer, write: Callable[[list[Entry]], None]) -> None:
+        tracker = self.tracker
+        outgoing = dispatch.outgoing
+        asked = read_request(outgoing.body)
+        prints = self._fingerprints(asked, outgoing) if not dispatch.target.results else {}
+        call = Call(
+            model=outgoing.model or asked.model or NO_MODEL,
+            usage=None,
+            attribution=tracker.attributed({}, dispatch.frame),
+            at_us=dispatch.at_us,
+            attempt=dispatch.attempt(),
+            source="transport",
+            recorder=tracker.recorder,
+            fingerprints=prints or EMPTY,
+        )
+        found = calls(call, dispatch.target, asked, answer, self._pending)
+        if not found:
+            return
+        first = found[0]
+        roles = tokens_by_role(asked, first.usage.input_tokens if first.usage is not None else None)
+        if roles and prints:
+            prints["tokens_by_role"] = roles
+        if first.usage is None and first.response_id and first.error is None:
+            self._await(first.response_id)
+        self.seen += 1
+        tracker.keep([price_call(tracker.catalog, one) for one in found], dispatch.frame, write=write)
+
+    def _await(self, response_id: str) -> None:
+        """Remembers a response that has no usage yet: it is being made in the background, and fetched later."""
+        self._pending[response_id] = None
+        if len(self._pending) > PENDING:
+            self._pending.popitem(last=False)
+
+    def _write(self, entries: list[Entry]) -> None:
+        started = time.perf_counter()
+        self.tracker.write(entries)
+        self._slow = time.perf_counter() - started > SLOW_S
+
+    def _write_later(self, entries: list[Entry]) -> None:
+        LATER.write(self._write, entries)
+
+    def _fingerprints(self, asked: Asked, outgoing: Outgoing) -> dict[str, Any]:
+        if self._key is None:
+            self._key = _hash_key()
+        if not self._key:
+            return {}
+        path = outgoing.path.partition("?")[0]
+        return fingerprints(self._key, asked, outgoing.body, path, api_key_of(outgoing.header, outgoing.path))
+
+
+def _hash_key() -> bytes:
+    """The key of the digests; empty where it can be neither read nor made, which is a fault."""
+    try:
+        return user_hash_key(load_settings())
+    except (OSError, FarthingError) as fault:
+        FAULTS.add("reading the key of fingerprints, which are left out", fault)
+        return b""
+
+
+class Dispatch:
+    """One call under way: what went out, when and for whom. It ends once, by `finish`, `failed` or its tap."""
+
+    __slots__ = ("_answer", "_meter", "_over", "at_us", "frame", "on_loop", "outgoing", "target")
+
+    def __init__(self, meter: Meter, target: Target, outgoing: Outgoing, *, on_loop: bool) -> None:
+        self._meter = meter
+        self.target = target
+        self.outgoing = outgoing
+        self.on_loop = on_loop
+        self.at_us = now_us()
+        self.frame = scopes.here()
+        self._answer = Answer()
+        self._over = False
+
+    def attempt(self) -> int:
+        """Which try this is, as far as the client tells in a header; else 1."""
+        told = self.outgoing.header("x-stainless-retry-count")
+        if told is not None:
+            return int(told) + 1 if told.isdigit() else 1
+        told = self.outgoing.header("amz-sdk-request")
+        found = _ATTEMPT.search(told) if told else None
+        return max(1, int(found[1])) if found else 1
+
+    def answered(self, status: int, header: Header) -> None:
+        """The answer's head has come."""
+        self._answer.status = status
+        self._answer.header = header
+
+    def tap(self) -> Tap:
+        """What is to be fed the answer's body as it goes by; the call ends with it."""
+        return Tap(self._tapped)
+
+    def _tapped(self, tap: Tap) -> None:
+        answer = self._answer
+        answer.packed, answer.ended, answer.cut, answer.error = tap.packed, tap.ended, tap.cut, tap.error
+        self._end(tap.body())
+
+    def finish(self, body: bytes) -> None:
+        """The answer's whole body has come, unpacked."""
+        self._end(body)
+
+    def failed(self, error: BaseException | None) -> None:
+        """It ended without a body. A caller that just leaves, leaves a generator: that is no error."""
+        self._answer.error = error
+        self._answer.ended = False
+        self._end(b"")
+
+    def _end(self, body: bytes) -> None:
+        if self._over:
+            return
+        self._over = True
+        if isinstance(self._answer.error, GeneratorExit):
+            self._answer.error = None
+        self._answer.body = body
+        guarded("recording a call", self._meter.record, self, self._answer)
+
+
+_ATTEMPT = re.compile(r"attempt=(\d{1,3})\b")

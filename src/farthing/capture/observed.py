@@ -1,0 +1,182 @@
+"""What came of a request -> the calls it comes to: pure, from values to values.
+
+Usage is the provider's own where the answer has it. Where it has none, output is estimated from the visible text and
+input from the request; what neither shows (reasoning, images, the part of a stream that never came) makes the counts
+`partial`. An attempt that failed is kept as unbilled; one that was cut off after the provider began is not free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, replace
+
+from farthing.capture.encoding import decoded
+from farthing.capture.hosts import Target
+from farthing.capture.request import Asked
+from farthing.pricing.extract import Extraction, extract
+from farthing.recording import NO_MODEL, Call, calls_of
+from farthing.usage import Usage
+
+ERROR_CHARACTERS = 300
+
+Header = Callable[[str], str | None]
+
+
+def no_header(_: str) -> None:
+    """The header of what has none."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What came back.
+
+    status  of HTTP; None: nothing came back, `error` says why
+    header  gives a header of the response by its lower-case name
+    body    what was seen of it; packed: its `Content-Encoding` is still on it
+    ended   the end of the body was reached; cut: its middle was dropped
+    error   what broke the call off; None too where the caller just left the stream
+    """
+
+    status: int | None = None
+    header: Header = no_header
+    body: bytes = b""
+    packed: bool = False
+    ended: bool = True
+    cut: bool = False
+    error: BaseException | None = None
+
+
+def calls(call: Call, target: Target, asked: Asked, answer: Answer, pending: Container[object] = ()) -> list[Call]:
+    """The calls of a request, ready to be priced; none where it was no LLM call.
+
+    call: what is known of it by its request; pending: ids of responses that are being made in the background.
+    """
+    if answer.status is None:
+        return [_unanswered(call, target, asked, answer)] if target.sure or _asks(call, asked) else []
+    if answer.status >= 400:
+        return [_refused(call, target, answer)] if not target.results and (target.sure or _asks(call, asked)) else []
+    if answer.status >= 300 or answer.status < 200:
+        return []
+    body, fault = decoded(answer.body, answer.header("content-encoding")) if answer.packed else (answer.body, None)
+    kind = answer.header("content-type")
+    found = extract(body, provider=target.provider, path=target.url, content_type=kind)
+    if not _is_ours(found, call, target, asked, pending):
+        return []
+    reported = found.usage is not None and (found.status == "reported" or bool(found.usage.get("input_tokens")))
+    if not reported and not target.results:
+        found = _estimated(found, asked, answer, fault)
+    if answer.cut and found.usage is not None:
+        found = replace(found, status="partial", reason=found.reason or "the stream was too long to be kept whole")
+    failed = None if answer.error is None or found.complete else _words(answer.error)
+    cached = any((answer.header(name) or "").lower() == value for name, value in _CACHED)
+    given = replace(call, error=failed, cache_hit=cached, provider=target.provider and found.provider)
+    return list(calls_of(found, given))
+
+
+_CACHED = (
+    ("cf-aig-cache-status", "hit"),
+    ("x-portkey-cache-status", "hit"),
+    ("helicone-cache", "hit"),
+    ("x-litellm-cache-hit", "true"),
+)
+"""How gateways say that they answered from a cache of their own, which no provider bills."""
+
+
+def _asks(call: Call, asked: Asked) -> bool:
+    """Whether the request by itself looks like a call."""
+    return asked.is_call and call.model != NO_MODEL
+
+
+def _is_ours(found: Extraction, call: Call, target: Target, asked: Asked, pending: Container[object]) -> bool:
+    counted = found.usage is not None and found.status == "reported"
+    if target.results:
+        return counted and (found.context.get("processing") == "batch" or found.response_id in pending)
+    return target.sure or counted or _asks(call, asked)
+
+
+def _refused(call: Call, target: Target, answer: Answer) -> Call:
+    """An attempt that the provider answered with an error."""
+    body, _ = decoded(answer.body, answer.header("content-encoding")) if answer.packed else (answer.body, None)
+    found = extract(body, provider=target.provider, path=target.url) if body else Extraction()
+    said = found.error or " ".join(body[:ERROR_CHARACTERS].decode("utf-8", "replace").split())
+    return replace(
+        call,
+        model=_model(call, found),
+        provider=found.provider or target.provider,
+        operation=found.operation,
+        billed=False,
+        error=f"{answer.status} {said}".strip()[:ERROR_CHARACTERS],
+    )
+
+
+_NEVER_ARRIVED = ("Connect", "Pool", "NameResolution", "Resolve", "Unsupported", "InvalidU", "SSL", "Proxy", "MaxRetry")
+_ARRIVED = ("ConnectionReset", "ConnectionAborted", "ConnectionBroken", "ConnectionClosed", "ConnectionError")
+
+
+def _unanswered(call: Call, target: Target, asked: Asked, answer: Answer) -> Call:
+    """An attempt that ended without an answer. Where it may have arrived, it may have been billed."""
+    name = type(answer.error).__name__
+    found = extract(b"", provider=target.provider, path=target.url)
+    arrived = name.startswith(_ARRIVED) or not any(mark in name for mark in _NEVER_ARRIVED)
+    tokens = asked.input_tokens() if arrived else 0
+    return replace(
+        call,
+        model=_model(call, found),
+        provider=target.provider and found.provider,
+        operation=found.operation,
+        billed=arrived,
+        usage=Usage(input_tokens=tokens) if tokens else None,
+        usage_status="partial" if arrived else "reported",
+        usage_reason="no answer came: input estimated from the request, output unknown" if arrived else None,
+        error=_words(answer.error),
+    )
+
+
+def _model(call: Call, found: Extraction) -> str:
+    return call.model if call.model != NO_MODEL else found.model or NO_MODEL
+
+
+def _words(error: BaseException | None) -> str:
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}"[:ERROR_CHARACTERS] if said else type(error).__name__
+
+
+_NO_TEXT = frozenset({"image_generation", "transcription", "speech", "rerank", "ocr"})
+"""Operations that are not billed by the text that goes in."""
+
+
+def _estimated(found: Extraction, asked: Asked, answer: Answer, fault: str | None) -> Extraction:
+    """The extraction with the counts that the answer did not report estimated, as far as they can be."""
+    if found.operation in _NO_TEXT or (found.error and found.usage is None and answer.ended):
+        return replace(found, reason=fault or found.reason)
+    units = found.usage.to_dict() if found.usage is not None else {}
+    tokens = asked.input_tokens()
+    if tokens:
+        units["input_tokens"] = tokens
+    if not units:
+        return replace(found, reason=fault or found.reason)
+    shown = int(units.get("output_tokens", 0))
+    missing = list(_missing(found, asked, answer, fault, shown))
+    words = f"no usage reported: input estimated from the request, output from {shown} tokens of visible text"
+    return replace(
+        found,
+        usage=Usage.reported(units),
+        status="partial" if missing else "estimated",
+        reason="; ".join((words, *missing)),
+    )
+
+
+def _missing(found: Extraction, asked: Asked, answer: Answer, fault: str | None, shown: int) -> Iterable[str]:
+    """What the estimate cannot know."""
+    if fault:
+        yield fault
+    if not found.complete and (found.stream or not answer.ended):
+        yield "the stream was cut off"
+    if asked.reasons and found.operation != "embeddings":
+        yield "reasoning is not shown"
+    if asked.blobs:
+        yield f"{asked.blobs} images or files are not counted"
+    if not asked.turns and not asked.tokens:
+        yield "the request could not be read"
+    if not shown and found.operation != "embeddings" and not fault and found.complete:
+        yield "no output was seen"

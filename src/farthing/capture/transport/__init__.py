@@ -1,0 +1,93 @@
+"""Metering every LLM call of a process at its HTTP clients: `farthing.instrument()`.
+
+`httpx` and `httpx2` are hooked, `aiohttp`, and `urllib3`, on which `requests` and `botocore` stand; each when the
+program loads it, none for our sake. SDKs keep their behaviour: what they send and get is what it is without us.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import ModuleType
+
+from farthing.capture.later import LATER
+from farthing.capture.meter import Meter
+from farthing.capture.threads import follow_threads, leave_threads
+from farthing.capture.transport import aiohttp_, httpx_, urllib3_
+from farthing.capture.transport.live import LIVE
+from farthing.capture.transport.patches import Hook, Patches, WhenLoaded
+from farthing.config import load_settings
+from farthing.tracker import CostTracker
+
+__all__ = ["Status", "flush", "instrument", "status", "uninstrument"]
+
+_patches = Patches()
+_lock = threading.Lock()
+
+
+def _hooks() -> dict[str, Hook]:
+    found: dict[str, Hook] = {}
+    for library in (httpx_, urllib3_, aiohttp_):
+        for name in library.NAMES:
+            found[name] = partial(_hook, library.hook)
+    return found
+
+
+def _hook(hook: Callable[[ModuleType, Patches], None], module: ModuleType) -> None:
+    with _lock:
+        if LIVE.meter is not None:
+            hook(module, _patches)
+
+
+_waiting = WhenLoaded(_hooks())
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What is hooked: `libraries` {name: version}, and how many calls were metered since `instrument()`."""
+
+    on: bool
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    calls: int = 0
+
+
+def instrument(
+    tracker: CostTracker | None = None, *, hosts: Mapping[str, str] | None = None, include_usage: bool | None = None
+) -> None:
+    """From now on every LLM call of this process is metered, priced and attributed. Called again, it changes how.
+
+    tracker: where calls are recorded; default: the process-wide one, whose ledger the settings name
+    hosts: {"llm.internal:8000": "openai"}: hosts of your own and whose API they speak; over those of the settings
+    include_usage: ask chat streams for the usage that they would not report; the caller does not see the difference
+    """
+    settings = load_settings()
+    LIVE.meter = Meter(
+        tracker,
+        hosts={**settings.capture_hosts, **(hosts or {})},
+        include_usage=settings.include_usage if include_usage is None else include_usage,
+    )
+    follow_threads()
+    _waiting.start()
+
+
+def uninstrument() -> None:
+    """Everything as it was before `instrument()`. Streams under way are still recorded when they end."""
+    LIVE.meter = None
+    _waiting.stop()
+    with _lock:
+        _patches.undo()
+    leave_threads()
+    LATER.flush()
+
+
+def flush() -> None:
+    """Returns when every call that has ended is in the ledger."""
+    LATER.flush()
+
+
+def status() -> Status:
+    """What is hooked at this moment."""
+    meter = LIVE.meter
+    return Status(meter is not None, dict(_patches.modules), meter.seen if meter is not None else 0)

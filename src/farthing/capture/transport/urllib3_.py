@@ -1,0 +1,160 @@
+"""Hooks for `urllib3`, and so for `requests` and `botocore`, which send everything through its connection pools.
+
+One `urlopen` is one attempt. The response becomes one of a subclass of its own class, whose reading methods look at
+what they return; its identity, its attributes and what it is an instance of stay the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from farthing.capture.faults import guarded
+from farthing.capture.meter import INSIDE, Dispatch, Meter, Outgoing
+from farthing.capture.observed import Header
+from farthing.capture.stream import Tap
+from farthing.capture.transport.live import LIVE
+from farthing.capture.transport.patches import Patches, Wrapper
+
+NAMES = ("urllib3",)
+
+
+def hook(module: ModuleType, patches: Patches) -> None:
+    """Hooks the connection pools of a loaded `urllib3`."""
+    patches.wrap(module.HTTPConnectionPool, "urlopen", _urlopen)
+    patches.modules["urllib3"] = str(getattr(module, "__version__", ""))
+
+
+def _urlopen(original: Wrapper) -> Wrapper:
+    def urlopen(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        meter = LIVE.meter
+        if meter is None or INSIDE.get():
+            return original(pool, method, url, *args, **kwargs)
+        dispatch = guarded("reading a request of urllib3", _dispatch, meter, pool, method, url, args, kwargs)
+        if dispatch is None:
+            return original(pool, method, url, *args, **kwargs)
+        token = INSIDE.set(True)
+        response = None
+        try:
+            response = original(pool, method, url, *args, **kwargs)
+        finally:
+            INSIDE.reset(token)
+            if response is None:
+                dispatch.failed(sys.exception())
+        guarded("reading a response of urllib3", _answered, dispatch, response)
+        return response
+
+    return urlopen
+
+
+def _dispatch(
+    meter: Meter, pool: Any, method: str, url: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Dispatch | None:
+    host = pool.host if pool.port in (None, 80, 443) else f"{pool.host}:{pool.port}"
+    if "://" in url:
+        host, _, path = url.partition("://")[2].partition("/")
+        url = f"/{path}"
+    target = meter.target(method, host, url)
+    if target is None:
+        return None
+    body = args[0] if args else kwargs.get("body")
+    if isinstance(body, str):
+        body = body.encode("utf-8", "surrogatepass")
+    elif isinstance(body, bytearray):
+        body = bytes(body)
+    headers = args[1] if len(args) > 1 else kwargs.get("headers")
+    outgoing = Outgoing(url, header_of(headers), body if isinstance(body, bytes) else None)
+    return Dispatch(meter, target, outgoing, on_loop=False)
+
+
+def header_of(headers: Any) -> Header:
+    """A getter of headers by their lower-case name, whatever mapping they are in."""
+
+    def header(name: str) -> str | None:
+        for key, value in dict(headers or ()).items():
+            text = key.decode("latin-1") if isinstance(key, bytes) else str(key)
+            if text.lower() == name:
+                return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+        return None
+
+    return header
+
+
+def _answered(dispatch: Dispatch, response: Any) -> None:
+    dispatch.answered(response.status, response.headers.get)
+    if getattr(response, "_body", None) is not None:  # read by the pool itself
+        dispatch.finish(response.data)
+        return
+    tap = dispatch.tap()
+    response._farthing_tap = tap
+    base = type(response)
+    if base not in _known:
+        _known[base] = _tapped(base)
+    response.__class__ = _known[base]
+
+
+_known: dict[type, type] = {}
+
+
+def _tapped(base: Any) -> type:
+    """A subclass of a response's class whose reading methods tell the response's tap what they return."""
+
+    class Tapped(base):  # type: ignore[misc]
+        """A response that is looked at."""
+
+        _farthing_tap: Tap
+
+        def read(self, amt: int | None = None, decode_content: bool | None = None, *args: Any, **kwargs: Any) -> Any:
+            """As in the base class."""
+            return _seen(self, super().read, amt, decode_content, *args, **kwargs)
+
+        def read1(self, amt: int | None = None, decode_content: bool | None = None) -> Any:
+            """As in the base class."""
+            return _seen(self, super().read1, amt, decode_content)
+
+        def read_chunked(self, amt: int | None = None, decode_content: bool | None = None) -> Iterator[bytes]:
+            """As in the base class."""
+            tap = self._farthing_tap
+            tap.packed = not _unpacks(self, decode_content)
+            whole = False
+            try:
+                for chunk in super().read_chunked(amt, decode_content):
+                    tap.add(chunk)
+                    yield chunk
+                whole = True
+            finally:
+                tap.end(None if whole else sys.exception(), whole=whole)
+
+        def close(self) -> None:
+            """As in the base class; what has been seen by then is what there is."""
+            try:
+                super().close()
+            finally:
+                self._farthing_tap.end(whole=self.length_remaining == 0)
+
+    Tapped.__name__, Tapped.__qualname__, Tapped.__module__ = base.__name__, base.__qualname__, base.__module__
+    return Tapped
+
+
+def _unpacks(response: Any, decode_content: bool | None) -> bool:
+    return bool(response.decode_content if decode_content is None else decode_content)
+
+
+def _seen(response: Any, read: Any, amt: int | None, decode_content: bool | None, *args: Any, **kwargs: Any) -> Any:
+    """What `read` returns, told to the tap; at the end of the body the tap ends."""
+    tap: Tap = response._farthing_tap
+    done = False
+    try:
+        data = read(amt, decode_content, *args, **kwargs)
+        done = True
+    finally:
+        if not done:
+            tap.end(sys.exception())
+    if data:
+        tap.packed = not _unpacks(response, decode_content)
+        tap.add(data)
+    if amt is None or (not data and amt != 0) or response.length_remaining == 0:
+        tap.end(whole=True)
+    return data
