@@ -30,7 +30,7 @@ def usage_options(function: Decorated) -> Decorated:
         help="Any other unit, e.g. web_searches=3, audio_seconds=61.5, cache_write_1h_tokens=900. Repeatable.",
     )(function)  # fmt: skip
     for option, name, words in reversed(_COUNTS):
-        function = click.option(option, name, type=click.IntRange(0), help=words)(function)
+        function = click.option(option, name, type=click.IntRange(0), metavar="N", help=words)(function)
     return function
 
 

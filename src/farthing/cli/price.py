@@ -24,7 +24,7 @@ from farthing.usage import Usage
 @usage_options
 @context_options
 @click.option("--at", type=Moment(), help="Prices of that moment. Default: now.")
-@click.option("--times", type=click.IntRange(1), help="Also the cost of so many such calls, e.g. a month's.")
+@click.option("--times", type=click.IntRange(1), metavar="N", help="Also what so many such calls cost: a month's.")
 @shared_options
 @pass_app
 def price(app: App, /, **given: Any) -> None:

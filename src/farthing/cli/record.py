@@ -36,7 +36,7 @@ def _who_options(function: Any) -> Any:
 @click.option("--response", type=click.File("rb"), help="A provider's response body or stream, `-` for standard input.")
 @click.option("--response-id", help="The provider's id of the response: recorded twice, it counts once.")
 @click.option("--cost", metavar="USD", help="What the provider says it cost; goes before our price.")
-@click.option("--attempt", type=click.IntRange(1), help="Which try this was.")
+@click.option("--attempt", type=click.IntRange(1), metavar="N", help="Which try this was.")
 @click.option("--cache-hit", is_flag=True, help="Answered by a cache of yours: costs nothing.")
 @click.option("--error", help="What failed; without counts it is an attempt that costs nothing.")
 @shared_options

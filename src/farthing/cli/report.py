@@ -35,7 +35,7 @@ def _keys(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
     metavar="KEY",
     help="agent (the default), model, user, team, provider, day, metadata.<key>, ...; several joined by commas.",
 )
-@click.option("--limit", type=click.IntRange(1), help="At most so many rows; the rest is summed up in one.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many rows; one more sums up the rest.")
 @filter_options
 @shared_options
 @pass_app

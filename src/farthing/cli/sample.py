@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 
 from farthing.cli.frame import App, Moment, now, pass_app, shared_options
 from farthing.sample import MODELS, SamplePlan, sample_lines
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def _count(option: str, most: int, default: int | None, words: str) -> Callable[[Decorated], Decorated]:
+    kind = click.IntRange(3 if option == "--models" else 1, most)
+    return click.option(option, type=kind, metavar="N", default=default, show_default=default is not None, help=words)
+
 
 @click.command()
-@click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="How many days.")
-@click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes up the same company.")
-@click.option("--events", type=click.IntRange(1), help="About how many calls in all; without it about 700 a weekday.")
-@click.option("--agents", type=click.IntRange(1, 1000), default=8, show_default=True, help="How many agents.")
-@click.option(
-    "--models", type=click.IntRange(3, len(MODELS)), default=16, show_default=True, help="How many models they take."
-)
-@click.option("--users", type=click.IntRange(1, 10**6), default=120, show_default=True, help="How many users.")
+@_count("--days", 3_650, 30, "How many days.")
+@click.option("--seed", type=int, metavar="N", default=7, show_default=True, help="The same seed, the same company.")
+@_count("--events", 10**9, None, "About how many calls in all; without it about 700 a weekday.")
+@_count("--agents", 1_000, 8, "How many agents.")
+@_count("--models", len(MODELS), 16, "How many models they take.")
+@_count("--users", 10**6, 120, "How many users.")
 @click.option("--end", type=Moment(end_of_day=True), help="The last day, or moment. Default: now.")
 @click.option(
     "--out", type=click.File("w", encoding="utf-8", lazy=True), default="-", help="The file. Default: standard output."

@@ -136,6 +136,9 @@ def _beside(tables: Sequence[Table], width: int) -> Iterator[Text]:
             yield from _table(table, width)
             yield _text()
         return
+    # What does not fit in one of them is left out of all: side by side they should be alike.
+    shared = set.intersection(*(set(fit(table, half).places) for table in tables))
+    tables = [_only(table, sorted(shared)) for table in tables]
     for i in range(0, len(tables), 2):
         if i:
             yield _text()
@@ -146,6 +149,11 @@ def _beside(tables: Sequence[Table], width: int) -> Iterator[Text]:
             if depth < len(right):
                 line = line + _text(Span(" " * (half - line.cell_len + _BESIDE_GAP))) + right[depth]
             yield line
+
+
+def _only(table: Table, places: Sequence[int]) -> Table:
+    rows = [[row[i] for i in places] for row in table.rows]
+    return Table(tuple(table.columns[i] for i in places), rows, (), table.title)
 
 
 def _table(table: Table, width: int) -> Iterator[Text]:
