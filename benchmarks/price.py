@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
@@ -82,6 +83,7 @@ def _genai(model: str, counts: dict[str, int]) -> Decimal:
 
 
 def _litellm() -> Callable[[str, dict[str, int]], Decimal] | None:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # its own table: no fetching while we measure
     try:
         import litellm
     except ImportError:

@@ -158,9 +158,9 @@ class Catalog:
         at: datetime | int | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> Cost:
-        """What this usage of a model costs: as in `farthing.price`. A model without a price is warned of once."""
+        """What this usage of a model costs: as in `farthing.price`. A missing price is warned of once a model."""
         cost = self.resolve(model, provider, at, context).cost(usage)
-        if cost.pico is None:
+        if cost.status in ("unpriced", "partial"):
             self._warn(cost, provider)
         return cost
 
@@ -261,7 +261,8 @@ class Catalog:
         if key not in self._base.warned:
             if len(self._base.warned) < _LIMIT:
                 self._base.warned.add(key)
-            _logger.warning("no price: %s", "; ".join(cost.reasons))
+            what = "no price" if cost.pico is None else "a part has no price"
+            _logger.warning("%s: %s", what, "; ".join(cost.reasons))
 
     def find(self, model: str, provider: str | None = None) -> Match | Miss:
         """The model that a name means now, with the reason; or the miss, with near matches."""
