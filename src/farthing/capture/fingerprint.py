@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -33,14 +34,15 @@ def fingerprints(key: bytes, asked: Asked, body: bytes | None, path: str, api_ke
     found: dict[str, Any] = {}
     if body:
         found["request"] = _digest(key, b"request", path.encode("utf-8", "replace"), body)
-    system = "\n".join(text for role, text in asked.turns if role == "system")
+    system = "\n".join([text for role, text in asked.turns if role == "system"])
     first = next((text for role, text in asked.turns if role != "system"), "")
     if system:
-        found["system"] = _digest(key, b"system", _bytes(system))
+        found["system"] = _remembered(key, b"system", system)
     if asked.tools:
-        found["tools"] = _digest(key, b"tools", _bytes(asked.tools))
+        found["tools"] = _remembered(key, b"tools", asked.tools)
     if system or asked.tools or first:
-        found["prefix"] = _digest(key, b"prefix", _bytes(asked.tools), _bytes(system), _bytes(first))
+        begun = found.get("tools", "") + "+" + found.get("system", "")
+        found["prefix"] = _digest(key, b"prefix", begun.encode(), _bytes(first))
     if api_key:
         found["key"] = _key_print(key, api_key)
     return found
@@ -99,6 +101,13 @@ _SHORT_LIVED = re.compile(r"ya29\.|eyJ|ASIA")
 """OAuth tokens of Google, JSON web tokens, temporary AWS keys: they change by the hour and identify nobody."""
 
 
+@lru_cache(maxsize=32)
+def _remembered(key: bytes, purpose: bytes, text: str) -> str:
+    """The digest of what most requests of a program repeat: its system prompts, its tools."""
+    return _digest(key, purpose, _bytes(text))
+
+
+@lru_cache(maxsize=32)
 def _key_print(key: bytes, api_key: str) -> str:
     if _SHORT_LIVED.match(api_key):
         return "token"

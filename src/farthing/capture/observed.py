@@ -58,8 +58,7 @@ def calls(call: Call, target: Target, asked: Asked, answer: Answer, pending: Con
     if answer.status >= 300 or answer.status < 200:
         return []
     body, fault = decoded(answer.body, answer.header("content-encoding")) if answer.packed else (answer.body, None)
-    kind = answer.header("content-type")
-    found = extract(body, provider=target.provider, path=target.url, content_type=kind)
+    found = _extracted(body, target, answer.header("content-type"))
     if not _is_ours(found, call, target, asked, pending):
         return []
     reported = found.usage is not None and (found.status == "reported" or bool(found.usage.get("input_tokens")))
@@ -68,9 +67,29 @@ def calls(call: Call, target: Target, asked: Asked, answer: Answer, pending: Con
     if answer.cut and found.usage is not None:
         found = replace(found, status="partial", reason=found.reason or "the stream was too long to be kept whole")
     failed = None if answer.error is None or found.complete else _words(answer.error)
-    cached = any((answer.header(name) or "").lower() == value for name, value in _CACHED)
+    cached = any((said := answer.header(name)) is not None and said.lower() == value for name, value in _CACHED)
     given = replace(call, error=failed, cache_hit=cached, provider=target.provider and found.provider)
     return list(calls_of(found, given))
+
+
+_THIN_BYTES = 4_096
+_ENDS = 6
+
+
+def _extracted(body: bytes, target: Target, kind: str | None) -> Extraction:
+    """The extraction of a body. Of a long stream only what tells the usage is read, where that tells it for certain."""
+    if len(body) > _THIN_BYTES and body[:5] in (b"data:", b"event"):
+        events = body.split(b"\n\n")
+        middle = [
+            event
+            for event in events[_ENDS:-_ENDS]
+            if b'sage":{' in event or b'sage": {' in event or b'"error' in event or b"rounding" in event
+        ]
+        thin = b"\n\n".join(events[:_ENDS] + middle + events[-_ENDS:])
+        found = extract(thin, provider=target.provider, path=target.url, content_type=kind)
+        if found.usage is not None and found.status == "reported":
+            return found
+    return extract(body, provider=target.provider, path=target.url, content_type=kind)
 
 
 _CACHED = (

@@ -83,7 +83,24 @@ def _dispatch(meter: Meter, request: Any, on_loop: bool) -> Dispatch | None:
     body = getattr(request, "_content", None)
     if body is None:
         model = _field(request.stream, "model")
-    return Dispatch(meter, target, Outgoing(path, request.headers.get, body, model), on_loop=on_loop)
+    return Dispatch(meter, target, Outgoing(path, _Headers(request.headers), body, model), on_loop=on_loop)
+
+
+class _Headers:
+    """Headers by their lower-case name, read into a dict when first asked: the library's own search them one by one."""
+
+    __slots__ = ("_found", "_headers")
+
+    def __init__(self, headers: Any) -> None:
+        self._headers = headers
+        self._found: dict[bytes, bytes] | None = None
+
+    def __call__(self, name: str) -> str | None:
+        found = self._found
+        if found is None:
+            found = self._found = {key.lower(): value for key, value in self._headers.raw}
+        value = found.get(name.encode())
+        return None if value is None else value.decode("latin-1")
 
 
 def _field(stream: Any, name: str) -> str | None:
@@ -95,7 +112,7 @@ def _field(stream: Any, name: str) -> str | None:
 
 
 def _answered(dispatch: Dispatch, response: Any, tee: type) -> None:
-    dispatch.answered(response.status_code, response.headers.get)
+    dispatch.answered(response.status_code, _Headers(response.headers))
     if hasattr(response, "_content"):
         dispatch.finish(response.content)
     else:

@@ -72,14 +72,18 @@ def _dispatch(
 def header_of(headers: Any) -> Header:
     """A getter of headers by their lower-case name, whatever mapping they are in."""
 
+    found: dict[str, str] = {}
+
     def header(name: str) -> str | None:
-        for key, value in dict(headers or ()).items():
-            text = key.decode("latin-1") if isinstance(key, bytes) else str(key)
-            if text.lower() == name:
-                return value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        return None
+        if not found and headers:
+            found.update((_text(key).lower(), _text(value)) for key, value in dict(headers).items())
+        return found.get(name)
 
     return header
+
+
+def _text(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def _answered(dispatch: Dispatch, response: Any) -> None:
