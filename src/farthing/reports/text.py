@@ -19,7 +19,8 @@ def money(pico: int | None, places: int | None = None) -> str:
     """
     if pico is None:
         return "unpriced"
-    places = places_for([pico]) if places is None else places
+    if places is None:
+        places = 2 if abs(pico) >= PICO_PER_USD or not pico else 4 if abs(pico) >= PICO_PER_USD // 100 else 6
     step = PICO_PER_USD // 10**places
     rounded = round_half_even(abs(pico), step)
     if pico and not rounded:
@@ -28,9 +29,9 @@ def money(pico: int | None, places: int | None = None) -> str:
 
 
 def places_for(amounts: Iterable[int | None]) -> int:
-    """Decimals that suit a column of picodollars: 2 from a dollar up, 4 from a cent up, else 6."""
-    largest = max((abs(amount) for amount in amounts if amount), default=PICO_PER_USD)
-    if largest >= PICO_PER_USD:
+    """Decimals that suit a column of picodollars: 2 from ten dollars up, 4 from a cent up, else 6."""
+    largest = max((abs(amount) for amount in amounts if amount), default=PICO_PER_USD * 10)
+    if largest >= 10 * PICO_PER_USD:
         return 2
     return 4 if largest >= PICO_PER_USD // 100 else 6
 
