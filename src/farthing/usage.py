@@ -109,6 +109,7 @@ CONTAINERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _WHOLE = frozenset(name for name, unit in UNITS.items() if unit.whole)
 _UNDER_INPUT = frozenset(name for name, outer in CONTAINERS.items() if outer == ("input_tokens",))
 _UNDER_OUTPUT = frozenset(name for name, outer in CONTAINERS.items() if outer == ("output_tokens",))
+_UNDER_WRITES = frozenset(f"cache_write_{ttl}_tokens" for ttl in CACHE_LIFETIMES)
 
 
 class Usage:
@@ -301,13 +302,18 @@ def _is_simple(counts: dict[str, Quantity]) -> bool:
     """A quick yes for the common shapes: totals, and few subsets that fit into their totals side by side."""
     inside_input: Quantity = 0
     inside_output: Quantity = 0
+    inside_writes: Quantity = 0
     for name, value in counts.items():
         if name in _UNDER_INPUT:
             inside_input += value
         elif name in _UNDER_OUTPUT:
             inside_output += value
+        elif name in _UNDER_WRITES:
+            inside_writes += value
         elif CONTAINERS[name]:
             return False
+    if inside_writes > counts.get("cache_write_tokens", 0):
+        return False
     return inside_input <= counts.get("input_tokens", 0) and inside_output <= counts.get("output_tokens", 0)
 
 

@@ -19,12 +19,12 @@ from farthing.capture.logs.files import LINE_LIMIT
 from farthing.capture.logs.values import BadLine
 
 _MARK = b'"usage"'
-_KINDS = (b'"assistant"', b'"result"')
+_ANSWER, _RESULT = b'"assistant"', b'"result"'
 _ENDS = (b"}\n", b"\r\n")
 _LONG = 2_048
-_BEFORE, _AFTER = b'"content":[', b'],"stop_reason":'
+_BEFORE, _AFTER, _REQUEST = b'"content":[', b'],"stop_reason":', b'"requestId":"'
 
-AT_ONCE = 4_000
+AT_ONCE = 1_000
 """Messages of one log that are kept in mind before the older half is handed on: repeats lie close together."""
 
 _decode = json.JSONDecoder().raw_decode
@@ -55,19 +55,35 @@ class ClaudeCode:
     def read(self, part: Part) -> Iterator[Found]:
         """The calls of one log: see the module."""
         waiting = Waiting(part)
+        last: bytes | None = None
         for number, line in part.lines():
             if line is None:
                 yield part.problem(number, f"is longer than {LINE_LIMIT} bytes")
                 continue
-            counts = _MARK in line and any(kind in line for kind in _KINDS)
-            if counts or line[:1] != b"{" or line[-2:] not in _ENDS:
-                try:
-                    waiting.add(number, _parsed(line))
-                except BadLine as bad:
-                    yield part.problem(number, str(bad))
-                if len(waiting) > AT_ONCE:
-                    yield from waiting.calls(AT_ONCE // 2)
+            if _MARK in line and (_ANSWER in line or _RESULT in line):
+                told = _told(line)
+                if told is not None and told == last:
+                    continue
+                last = told
+            elif line[:1] == b"{" and line[-2:] in _ENDS:
+                continue
+            try:
+                waiting.add(number, _parsed(line))
+            except BadLine as bad:
+                yield part.problem(number, str(bad))
+            if len(waiting) > AT_ONCE:
+                yield from waiting.calls(AT_ONCE // 2)
         yield from waiting.calls(0)
+
+
+def _told(line: bytes) -> bytes | None:
+    """What a line says of its answer, as it stands: stop reason, usage and request id; None in lines of another form.
+
+    A line that says the same as the one before is passed over unread: every second one does.
+    """
+    start = line.rfind(_AFTER)
+    request = line.find(_REQUEST, start) if start > 0 else -1
+    return line[start : line.find(b'"', request + len(_REQUEST))] if request > 0 else None
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from farthing.capture.logs.attributed import project_of, text
 from farthing.capture.logs.fields import moment_us
 from farthing.capture.logs.positions import Request, short
 from farthing.capture.logs.values import BadLine, Skipped, digest
-from farthing.event import Attribution
+from farthing.event import EMPTY, Attribution
 from farthing.pricing.extract import extract
 from farthing.recording import NO_MODEL, Call, calls_of, response_key
 
@@ -23,6 +23,12 @@ _COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cach
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9]")
 _VARIANT = re.compile(r"\[[^\]]*\]$")
 _PLATFORMS = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))
+
+_WHO = (
+    *("sessionId", "session_id", "cwd", "gitBranch", "isSidechain", "parent_tool_use_id", "attributionAgent"),
+    *("attributionSkill", "attributionPlugin", "effort", "version", "entrypoint"),
+)
+"""What an attribution is made of."""
 
 UNFINISHED = "the log has only the counts that the answer began with"
 SHARED_OUT = "the output of the whole run, which its messages do not tell one by one, is counted with the last of them"
@@ -35,8 +41,9 @@ class Message:
 
     def __init__(self, number: int, line: dict[str, Any], body: dict[str, Any]) -> None:
         self.number, self.line, self.body = number, line, body
-        self.at: str = text(line.get("timestamp")) or ""
-        self.request = text(line.get("requestId"))
+        at, request = line.get("timestamp"), line.get("requestId")
+        self.at = at if type(at) is str else ""
+        self.request = request if type(request) is str and request else None
         self.side = line.get("isSidechain") is True
         self.total = _total(body["usage"])
         self.final = "stop_reason" not in body or body["stop_reason"] is not None
@@ -63,7 +70,12 @@ class Message:
 
 
 def _total(usage: Mapping[str, Any]) -> int:
-    return sum(value for name in _COUNTS if type(value := usage.get(name)) is int)
+    total = 0
+    for name in _COUNTS:
+        value = usage.get(name)
+        if type(value) is int:
+            total += value
+    return total
 
 
 class Waiting:
@@ -74,6 +86,7 @@ class Waiting:
         self._messages: dict[str, list[Message]] = {}
         self._names: dict[str, Any] = {}
         self._folders: dict[str | None, str | None] = {}
+        self._known: dict[str, Attribution] = {}
         self._said: list[Found] = []
 
     def __len__(self) -> int:
@@ -150,45 +163,53 @@ class Waiting:
         yield from self._said
         self._said.clear()
         ids = list(self._messages)[: max(0, len(self._messages) - keep)]
-        firsts = self._part.positions.first_requests(
-            short(identity) for identity in ids if any(one.request for one in self._messages[identity])
-        )
-        for identity in ids:
+        numbers = [short(identity) for identity in ids]
+        firsts = self._part.positions.first_requests(numbers)
+        for identity, number in zip(ids, numbers, strict=True):
             for message in self._messages.pop(identity):
-                yield from self._calls(identity, message, firsts)
+                first = not message.request or self._is_first(number, message, firsts)
+                yield from self._calls(identity, message, first)
 
-    def _calls(self, identity: str, message: Message, firsts: dict[int, Request]) -> Iterator[Found]:
+    def _calls(self, identity: str, message: Message, first: bool) -> Iterator[Found]:
+        """The calls of a message. `first`: its id stands for its request, not for another one's."""
         provider = _provider(identity, message.model)
         key = response_key(provider, identity)
-        if message.request and not self._is_first(identity, message, firsts):
+        if not first:
             key = f"{key}@{message.request}"
         try:
             at_us = moment_us(message.at) if message.at else int(self._path.stat().st_mtime * 1_000_000)
         except BadLine as bad:
             yield self._part.problem(message.number, str(bad))
             return
+        found = extract(message.body, provider=provider)
+        if not found.usage and not found.parts:
+            yield message.number, Skipped("an answer without tokens")
+            return
+        partly = not message.final and not message.reason
         call = Call(
-            model=_VARIANT.sub("", message.model or "") or self._how.model or NO_MODEL,
-            usage=None,
+            model=_VARIANT.sub("", found.model or "") or self._how.model or NO_MODEL,
+            usage=found.usage,
+            provider=provider,
             attribution=self._attribution(message.line),
             at_us=at_us,
+            context=found.context or EMPTY,
             reported_usd=_cost(message.line.get("costUSD")),
+            usage_status="partial" if partly else found.status,
+            usage_reason=message.reason or (UNFINISHED if partly else found.reason),
+            response_id=found.response_id,
             dedupe_key=key,
             source=self._how.source,
             billing=self._how.billing or "metered",
         )
-        for one in calls_of(extract(message.body, provider=provider), call):
-            if not one.usage:
-                yield message.number, Skipped("an answer without tokens")
-            elif message.reason or not message.final:
-                status = one.usage_status if message.reason else "partial"
-                yield message.number, replace(one, usage_status=status, usage_reason=message.reason or UNFINISHED)
-            else:
-                yield message.number, one
+        if not found.parts:
+            yield message.number, call
+            return
+        for part, one in enumerate(calls_of(found, call)):
+            yield message.number, replace(one, model=call.model) if not part else one
 
-    def _is_first(self, identity: str, message: Message, firsts: dict[int, Request]) -> bool:
+    def _is_first(self, number: int, message: Message, firsts: dict[int, Request]) -> bool:
         """Whether this message's request is the one that its id stands for, here and in every log read before."""
-        number, own = short(identity), Request(short(message.request or ""), message.side)
+        own = Request(short(message.request or ""), message.side)
         first = firsts.get(number)
         if first is None or (first.side and not own.side):
             firsts[number] = own
@@ -197,6 +218,14 @@ class Waiting:
         return own.side or first.number == own.number
 
     def _attribution(self, line: Mapping[str, Any]) -> Attribution:
+        """Whom the call is for; lines that say the same have the same."""
+        told = str([line.get(name) for name in _WHO])
+        found = self._known.get(told)
+        if found is None:
+            found = self._known[told] = self._attributed(line)
+        return found
+
+    def _attributed(self, line: Mapping[str, Any]) -> Attribution:
         folder, branch = text(line.get("cwd")), text(line.get("gitBranch"))
         return self._how.who(
             text(line.get("sessionId")) or text(line.get("session_id")),

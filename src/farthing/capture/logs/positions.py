@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from farthing.event import EMPTY
 
@@ -61,9 +61,8 @@ class Position:
         return (self.inode, self.size, self.mtime_ns) == (inode, size, mtime_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The request that a message id was first seen with (0: it had none), and whether that was a sidechain's copy."""
+class Request(NamedTuple):
+    """The request that a message id was first seen with, and whether that was a sidechain's copy."""
 
     number: int
     side: bool
