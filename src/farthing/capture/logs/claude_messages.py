@@ -12,6 +12,7 @@ from typing import Any
 
 from farthing.capture.logs.agents import Found, Part
 from farthing.capture.logs.attributed import project_of, text
+from farthing.capture.logs.claude_runs import REST, Message, end_run, plain
 from farthing.capture.logs.fields import moment_us
 from farthing.capture.logs.positions import Request, short
 from farthing.capture.logs.values import BadLine, Skipped, digest
@@ -19,9 +20,7 @@ from farthing.event import EMPTY, Attribution
 from farthing.pricing.extract import extract
 from farthing.recording import NO_MODEL, Call, calls_of, response_key
 
-_COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9]")
-_VARIANT = re.compile(r"\[[^\]]*\]$")
 _PLATFORMS = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))
 
 _WHO = (
@@ -29,53 +28,6 @@ _WHO = (
     *("attributionSkill", "attributionPlugin", "effort", "version", "entrypoint"),
 )
 """What an attribution is made of."""
-
-UNFINISHED = "the log has only the counts that the answer began with"
-SHARED_OUT = "the output of the whole run, which its messages do not tell one by one, is counted with the last of them"
-
-
-class Message:
-    """What is known of one message: its fullest line, when its first was written, and whether any was the last."""
-
-    __slots__ = ("at", "body", "final", "line", "number", "reason", "request", "run_ended", "side", "total")
-
-    def __init__(self, number: int, line: dict[str, Any], body: dict[str, Any]) -> None:
-        self.number, self.line, self.body = number, line, body
-        at, request = line.get("timestamp"), line.get("requestId")
-        self.at = at if type(at) is str else ""
-        self.request = request if type(request) is str and request else None
-        self.side = line.get("isSidechain") is True
-        self.total = _total(body["usage"])
-        self.final = "stop_reason" not in body or body["stop_reason"] is not None
-        self.reason: str | None = None
-        self.run_ended = False
-
-    def is_same(self, other: Message) -> bool:
-        """Whether two messages of one id are one: a sidechain's copy has a request id of its own."""
-        return self.side or other.side or None in (self.request, other.request) or self.request == other.request
-
-    def merge(self, other: Message) -> None:
-        """Keep what tells most: the main thread's line against a sidechain's, else the larger usage."""
-        self.at = min(self.at, other.at) if self.at and other.at else self.at or other.at
-        self.final = self.final or other.final
-        better = other.total > self.total if other.side == self.side else self.side
-        if better:
-            self.line, self.body, self.total, self.number = other.line, other.body, other.total, other.number
-            self.side, self.request = other.side, other.request or self.request
-
-    @property
-    def model(self) -> str | None:
-        """The model that answered."""
-        return text(self.body.get("model"))
-
-
-def _total(usage: Mapping[str, Any]) -> int:
-    total = 0
-    for name in _COUNTS:
-        value = usage.get(name)
-        if type(value) is int:
-            total += value
-    return total
 
 
 class Waiting:
@@ -88,6 +40,8 @@ class Waiting:
         self._folders: dict[str | None, str | None] = {}
         self._known: dict[str, Attribution] = {}
         self._said: list[Found] = []
+        self._ended: set[str | None] = set()
+        self._all_here = part.tail is not None and part.tail.offset == 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -136,32 +90,25 @@ class Waiting:
         found: Path | None = self._names[key]
         return found
 
-    def _end_run(self, number: int, line: Mapping[str, Any]) -> None:
-        """A run of `claude -p` tells at its end what each model used; its messages tell all but the output.
-
-        Taken where the input agrees with that of the messages, since the last run's end or since the session's
-        beginning: versions differ in what they add up.
-        """
-        models = line.get("modelUsage")
+    def _end_run(self, number: int, line: dict[str, Any]) -> None:
+        """The totals of a run of `claude -p`: see `claude_runs`."""
         session = text(line.get("session_id"))
-        mine = [
-            one
-            for several in self._messages.values()
-            for one in several
-            if text(one.line.get("session_id")) == session and session is not None
+        messages = [
+            one for several in self._messages.values() for one in several if text(one.line.get("session_id")) == session
         ]
-        for name, used in models.items() if isinstance(models, dict) else ():
-            of_model = [one for one in mine if _VARIANT.sub("", one.model or "") == _VARIANT.sub("", name)]
-            if isinstance(used, dict):
-                _share_out([one for one in of_model if not one.run_ended], used) or _share_out(of_model, used)
-        for one in mine:
-            one.run_ended = True
+        alone = self._all_here and session not in self._ended
+        for rest in end_run(line, messages, alone=alone):
+            self._messages[f"{text(line.get('uuid')) or session}/{rest['model']}"] = [
+                Message(number, {**line, "type": "assistant"}, rest, REST)
+            ]
+        self._ended.add(session)
         self._said.append((number, Skipped("the totals of a run, whose calls are counted one by one")))
 
     def calls(self, keep: int) -> Iterator[Found]:
         """What was said of lines so far, and the calls of all messages but the last `keep`."""
         yield from self._said
         self._said.clear()
+        self._all_here = False
         ids = list(self._messages)[: max(0, len(self._messages) - keep)]
         numbers = [short(identity) for identity in ids]
         firsts = self._part.positions.first_requests(numbers)
@@ -181,21 +128,22 @@ class Waiting:
         except BadLine as bad:
             yield self._part.problem(message.number, str(bad))
             return
+        if message.final:  # some line of it had its stop reason; a null in this one would make it look cut off
+            message.body["stop_reason"] = message.body.get("stop_reason") or "end_turn"
         found = extract(message.body, provider=provider)
         if not found.usage and not found.parts:
             yield message.number, Skipped("an answer without tokens")
             return
-        partly = not message.final and not message.reason
         call = Call(
-            model=_VARIANT.sub("", found.model or "") or self._how.model or NO_MODEL,
+            model=plain(found.model) or self._how.model or NO_MODEL,
             usage=found.usage,
             provider=provider,
             attribution=self._attribution(message.line),
             at_us=at_us,
             context=found.context or EMPTY,
             reported_usd=_cost(message.line.get("costUSD")),
-            usage_status="partial" if partly else found.status,
-            usage_reason=message.reason or (UNFINISHED if partly else found.reason),
+            usage_status=found.status,
+            usage_reason=message.reason or found.reason,
             response_id=found.response_id,
             dedupe_key=key,
             source=self._how.source,
@@ -269,25 +217,6 @@ class Waiting:
                 project = project_of(folder[:end])
         self._folders[folder] = project
         return project
-
-
-def _share_out(messages: list[Message], used: Mapping[str, Any]) -> bool:
-    """Give the messages the output that the run's total has beyond theirs. False where the inputs do not agree."""
-    told = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens", "outputTokens")
-    total = sum(value for name in told if type(value := used.get(name)) is int)
-    output = used.get("outputTokens")
-    own_output = sum(value for one in messages if type(value := one.body["usage"].get("output_tokens")) is int)
-    if not messages or type(output) is not int or output < own_output:
-        return False
-    if total - output != sum(one.total for one in messages) - own_output:
-        return False
-    last = messages[-1]
-    last.body["usage"]["output_tokens"] = last.body["usage"].get("output_tokens", 0) + output - own_output
-    last.total += output - own_output
-    for one in messages:
-        one.final = True
-        one.reason = SHARED_OUT if len(messages) > 1 else None
-    return True
 
 
 def _provider(identity: str, model: str | None) -> str | None:
