@@ -100,5 +100,6 @@ def export(app: App, out: TextIO, since: datetime | None, until: datetime | None
     if out.name != "-" and app.url.endswith(out.name):
         raise InputError(f"--out {out.name}: is the ledger itself")
     with app.store() as store:
+        out.write("")  # a file that cannot be written is told even where there is nothing to write
         for line in export_lines(store, chosen):
             out.write(json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")

@@ -177,10 +177,8 @@ class _Careful(urllib.request.HTTPRedirectHandler):
     """Follows redirects only to where one might have asked in the first place."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        """The request of the new place. From the network to a file or to plain http: PriceError."""
+        """The request of the new place. To plain http: PriceError; to a file it leads nowhere anyway."""
         _check_url(newurl)
-        if urlsplit(newurl).scheme.lower() == "file":
-            raise PriceError(f"{req.full_url}: redirects to {newurl}, a file of this machine")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
