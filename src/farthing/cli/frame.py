@@ -19,6 +19,7 @@ from farthing.errors import FarthingError, InputError
 from farthing.event import to_us
 from farthing.ledger.open import open_ledger
 from farthing.ledger.store import STATUS_FIELDS, TEXT_FIELDS, Durability, Filter, Store
+from farthing.reports import render
 from farthing.reports.blocks import Page
 from farthing.reports.plain import plain
 
@@ -56,16 +57,9 @@ class App:
         if self.as_json:
             click.echo(json.dumps(values, indent=2, ensure_ascii=False, default=str))
         elif sys.stdout.isatty():
-            from_terminal(page)
+            render.draw(page, render.terminal(sys.stdout))
         else:
             click.echo(plain(page), nl=False)
-
-
-def from_terminal(page: Page) -> None:
-    """Draw on the terminal; what draws is loaded only here."""
-    from farthing.reports import render
-
-    render.draw(page, render.terminal(sys.stdout))
 
 
 pass_app = click.make_pass_decorator(App, ensure=True)
