@@ -10,8 +10,8 @@ DEMO := .farthing/demo.db
 run: $(STAMP)  ## import 30 generated days of several agents into a ledger of its own, and print the report
 	@mkdir -p .farthing
 	@$(BIN)/farthing sample --days 30 --seed 7 --out .farthing/sample.jsonl
-	@$(BIN)/farthing --ledger $(DEMO) import .farthing/sample.jsonl
-	@$(BIN)/farthing --ledger $(DEMO) report --by agent
+	@$(BIN)/farthing --ledger $(DEMO) import .farthing/sample.jsonl && echo
+	@$(BIN)/farthing --ledger $(DEMO) report --by agent --since 30d && echo
 	@$(BIN)/farthing --ledger $(DEMO)
 
 test: check  ## everything: lint, types, the rules of the house, and all tests
