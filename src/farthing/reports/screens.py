@@ -111,13 +111,13 @@ def name_of(value: str | None) -> Cell:
 def _trend(found: Overview) -> Iterator[tuple[str | Span, ...]]:
     moved = change(found.week.cost_pico, found.before["week"].cost_pico)
     if moved:
-        up = found.week.cost_pico > found.before["week"].cost_pico
+        style = {"+": "warn", "-": "good"}.get(moved[0], "dim")
         words = f"{moved} on the 7 before" if moved != "new" else "the first 7"
         yield (
             "The last 7 days: ",
             Span(money(found.week.cost_pico), "strong"),
             ", ",
-            Span(words, "warn" if up else "good"),
+            Span(words, style),
         )
     dearest_day, dearest = max(found.daily, key=lambda pair: pair[1].cost_pico)
     if dearest.cost_pico:

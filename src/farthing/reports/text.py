@@ -85,12 +85,11 @@ def change(now: int, before: int) -> str:
 
 
 def bar(fraction: float, width: int) -> str:
-    """A bar of `width` characters at most, in eighths of a character; what is not nothing shows at least one eighth."""
-    eighths = round(max(0.0, min(1.0, fraction)) * width * 8)
+    """A bar of `width` characters at most, in halves of a character; what is not nothing shows at least a half."""
+    halves = round(max(0.0, min(1.0, fraction)) * width * 2)
     if fraction > 0:
-        eighths = max(eighths, 1)
-    full, rest = divmod(eighths, 8)
-    return "█" * full + " ▏▎▍▌▋▊▉"[rest].strip()
+        halves = max(halves, 1)
+    return "━" * (halves // 2) + "╸" * (halves % 2)
 
 
 def sparkline(values: Sequence[int]) -> str:
