@@ -39,6 +39,8 @@ VALUES = {"errors", "money", "usage", "event", "totals", "scopes"}
 
 # A vendor's library is imported in one file of ours. click is the language the command line is written in.
 VENDOR_FILES = {"apsw": 1, "genai_prices": 1, "rich": 1, "platformdirs": 1}
+# What the host program may use and we never require.
+VENDOR_FILES |= {"opentelemetry": 1, "langfuse": 1, "langchain_core": 1}
 STANDARD = set(sys.stdlib_module_names) | {"farthing"}
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 500, 70, 8

@@ -275,6 +275,11 @@ class CostTracker:
             return None
         return "u_" + hmac.new(key, user.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
 
+    @property
+    def settings(self) -> Settings:
+        """The settings it was made with."""
+        return self._settings
+
     # --- prices and ledger -----------------------------------------------------------------------------------------
 
     @property

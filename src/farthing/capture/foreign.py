@@ -1,0 +1,88 @@
+"""Calls that others have metered (spans, Langfuse, LangSmith, LangChain), recorded once.
+
+Our own price goes first: what another tool says a call cost is its estimate, and stands where we know no price.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+
+from farthing import scopes
+from farthing.capture.otel_spans import SpanFacts
+from farthing.event import Event, now_us
+from farthing.pricing.catalog import Catalog
+from farthing.recording import NO_MODEL, Call, Entry, price_call
+from farthing.tracker import CostTracker
+
+
+def priced(catalog: Catalog, call: Call) -> Entry:
+    """The call as an entry: by our price; where there is none, by what the other tool said it cost."""
+    theirs = call.reported_usd
+    if theirs is None:
+        return price_call(catalog, call)
+    if call.usage is not None:
+        entry = price_call(catalog, replace(call, reported_usd=None))
+        if entry[0].cost_pico is not None and entry[0].price_status != "partial":
+            return entry
+    return price_call(catalog, call)
+
+
+def call_of_span(facts: SpanFacts, *, at_us: int, key: str, source: str, error: str | None = None) -> Call:
+    """The call that a span tells of. `key` is its dedupe key where it names no response."""
+    usage = facts.usage
+    failed = error is not None and usage is None and facts.reported_usd is None
+    return Call(
+        model=facts.model or NO_MODEL,
+        usage=usage,
+        attribution=facts.attribution,
+        provider=facts.provider,
+        requested_model=facts.requested_model if facts.requested_model != facts.model else None,
+        operation=facts.operation,
+        at_us=at_us,
+        context=facts.context,
+        reported_usd=facts.reported_usd,
+        usage_status=facts.usage_status,
+        usage_reason="the span tells no usage" if usage is None else None,
+        response_id=facts.response_id,
+        dedupe_key=None if facts.response_id else key,
+        event_id=facts.event_id,
+        billed=not failed,
+        error=error,
+        source=source,
+    )
+
+
+class Sightings:
+    """What other hooks of ours recorded lately, so that a second report of a call without a response's id is known.
+
+    A report is of a recorded call where its counts are the same and the call was dispatched while the reported one
+    ran. Each recorded call answers for one report.
+    """
+
+    def __init__(self, tracker: CostTracker, own_source: str) -> None:
+        self._lock = threading.Lock()
+        self._recent: deque[Event] = deque(maxlen=512)
+        self._own = own_source
+        self.stop: Callable[[], None] = tracker.on_event(self._heard)
+
+    def _heard(self, event: Event, _: scopes.Frame | None) -> None:
+        if event.calls == 1 and not event.source.startswith(self._own):
+            with self._lock:
+                self._recent.append(event)
+
+    def claim(self, call: Call) -> Event | None:
+        """The recorded call that this one is, which is then taken; None where it is news."""
+        if call.usage is None or call.at_us is None:
+            return None
+        until = now_us()
+        with self._lock:
+            for event in self._recent:
+                same = event.usage.input_tokens == call.usage.input_tokens
+                same = same and event.usage.output_tokens == call.usage.output_tokens
+                if same and call.at_us <= event.at_us <= until and call.response_id is None:
+                    self._recent.remove(event)
+                    return event
+        return None

@@ -1,0 +1,186 @@
+"""`FarthingSpanProcessor`: GenAI spans that other instrumentations make become events.
+
+    provider.add_span_processor(FarthingSpanProcessor())
+
+A span is counted when it ends, unless one of its descendants was: a parent repeats its children. A span that frames
+others (an agent, a workflow) and has usage waits until its trace has no open span, and counts where nothing under it
+did. A call that our transport metered inside a span is that span's: it is not counted again.
+
+It needs no import of OpenTelemetry's: a span processor is whatever has these methods.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from farthing import scopes
+from farthing.capture import process
+from farthing.capture.faults import guarded
+from farthing.capture.foreign import Sightings, call_of_span, priced
+from farthing.capture.otel import SPAN_AT_DISPATCH, TRACER_NAME, follow_spans
+from farthing.capture.otel_spans import SpanFacts, read_span
+from farthing.event import Attribution, Event
+from farthing.recording import USES_NOTHING, Call
+from farthing.tracker import CostTracker
+
+SOURCE = "otel"
+MAX_TRACES = 1_000
+"""Traces with open spans that are followed; the one longest unheard of is let go first."""
+MAX_SPANS = 10_000
+"""Spans of one trace that are followed; further ones are counted as if they had no parent."""
+
+
+@dataclass(slots=True)
+class _Trace:
+    """A trace that has open spans: who is whose parent, what was counted under whom, and what waits."""
+
+    parents: dict[int, int | None] = field(default_factory=dict)
+    frames: dict[int, scopes.Frame | None] = field(default_factory=dict)
+    covered: set[int] = field(default_factory=set)
+    waiting: dict[int, tuple[Call, scopes.Frame | None]] = field(default_factory=dict)
+
+    def cover(self, span: int | None) -> None:
+        """Something under this span, or the span itself, was counted: so it and all around it are."""
+        while span is not None and span not in self.covered:
+            self.covered.add(span)
+            self.waiting.pop(span, None)
+            span = self.parents.get(span)
+
+
+class FarthingSpanProcessor:
+    """Records the calls that spans of any instrumentation tell of.
+
+    tracker: where; None: the process-wide one. Call `shutdown`, as the provider does, to stop.
+    """
+
+    def __init__(self, tracker: CostTracker | None = None) -> None:
+        self._tracker = tracker or process.tracker()
+        self._lock = threading.RLock()
+        self._traces: OrderedDict[int, _Trace] = OrderedDict()
+        self._sightings = Sightings(self._tracker, SOURCE)
+        self._stops = (self._sightings.stop, self._tracker.on_event(self._metered), follow_spans())
+        self.counted = 0
+
+    # --- what OpenTelemetry calls ------------------------------------------------------------------------------------
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        """A span has started."""
+        guarded("noting the start of a span", self._started, span)
+
+    def on_end(self, span: Any) -> None:
+        """A span has ended."""
+        guarded("reading a span", self._ended, span)
+
+    def _on_ending(self, span: Any) -> None:
+        """A span is about to end; the SDK asks every processor."""
+
+    def shutdown(self) -> None:
+        """Counts what waits, and stops."""
+        self.force_flush()
+        for stop in self._stops:
+            stop()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Counts what waits for its trace to end, and writes."""
+        with self._lock:
+            waiting = [item for trace in self._traces.values() for item in trace.waiting.values()]
+            for trace in self._traces.values():
+                trace.covered.update(trace.waiting)
+                trace.waiting.clear()
+        for call, frame in waiting:
+            guarded("recording a span", self._record, call, frame)
+        guarded("writing what spans told", self._tracker.flush)
+        return True
+
+    # --- spans -------------------------------------------------------------------------------------------------------
+
+    def _started(self, span: Any) -> None:
+        context, parent = span.context, span.parent
+        evicted: list[tuple[Call, scopes.Frame | None]] = []
+        with self._lock:
+            trace = self._traces.get(context.trace_id)
+            if trace is None:
+                trace = self._traces[context.trace_id] = _Trace()
+                if len(self._traces) > MAX_TRACES:
+                    evicted = list(self._traces.popitem(last=False)[1].waiting.values())
+            if len(trace.parents) < MAX_SPANS:
+                remote = parent is None or getattr(parent, "is_remote", False)
+                trace.parents[context.span_id] = None if remote else parent.span_id
+                trace.frames[context.span_id] = scopes.current()
+        for call, frame in evicted:
+            self._record(call, frame)
+
+    def _ended(self, span: Any) -> None:
+        context = span.context
+        ours = getattr(span.instrumentation_scope, "name", None) == TRACER_NAME
+        facts = read_span(span.attributes, span.name)
+        call = None if ours or facts.kind == "other" else self._call(span, facts)
+        known = ours or facts.event_id is not None
+        done: list[tuple[Call, scopes.Frame | None]] = []
+        with self._lock:
+            trace = self._traces.get(context.trace_id) or _Trace()
+            frame = trace.frames.pop(context.span_id, None) or scopes.current()
+            if known and (facts.kind == "call" or facts.event_id):
+                trace.cover(context.span_id)
+            elif call is not None and context.span_id not in trace.covered:
+                if facts.kind == "call":
+                    trace.cover(context.span_id)
+                    done.append((call, frame))
+                else:
+                    trace.waiting[context.span_id] = (call, frame)
+            if not trace.frames:
+                done += trace.waiting.values()
+                self._traces.pop(context.trace_id, None)
+        for item, where in done:
+            self._record(item, where)
+
+    def _call(self, span: Any, facts: SpanFacts) -> Call | None:
+        """The call that the span tells of; None where it frames others and has no usage, or was never answered."""
+        if facts.usage is None and facts.reported_usd is None and facts.kind != "call":
+            return None
+        context = span.context
+        failed = getattr(getattr(span.status, "status_code", None), "name", "") == "ERROR"
+        error = (span.status.description or "error") if failed else None
+        call = call_of_span(
+            facts,
+            at_us=(span.start_time or 0) // 1000,
+            key=f"span:{context.trace_id:032x}:{context.span_id:016x}",
+            source=f"{SOURCE}:{getattr(span.instrumentation_scope, 'name', '') or 'unknown'}",
+            error=error,
+        )
+        place = Attribution(trace=f"{context.trace_id:032x}", environment=_environment(span))
+        who = call.attribution.with_defaults(place)
+        return replace(call, attribution=who, recorder=self._tracker.recorder)
+
+    def _record(self, call: Call, frame: scopes.Frame | None) -> None:
+        if self._sightings.claim(call) is not None:
+            return
+        tracker = self._tracker
+        who = call.attribution.to_dict()
+        who.pop("org", None)
+        call = replace(call, attribution=tracker.attributed(who, frame))
+        tracker.keep([priced(tracker.catalog, call)], frame, may_be_known=True)
+        self.counted += 1
+
+    def _metered(self, event: Event, frame: scopes.Frame | None) -> None:
+        """The transport metered a call: the span it was dispatched in, and those around, are not counted."""
+        if frame is None or event.source.startswith(SOURCE) or event.operation in USES_NOTHING:
+            return
+        span = next((f.held[SPAN_AT_DISPATCH] for f in frame.around() if SPAN_AT_DISPATCH in f.held), None)
+        if span is None:
+            return
+        context = span.get_span_context()
+        with self._lock:
+            trace = self._traces.get(context.trace_id)
+            if trace is not None:
+                trace.cover(context.span_id)
+
+
+def _environment(span: Any) -> str | None:
+    attributes: Mapping[str, Any] = getattr(getattr(span, "resource", None), "attributes", None) or {}
+    found = attributes.get("deployment.environment.name") or attributes.get("deployment.environment")
+    return str(found) if found else None
