@@ -124,7 +124,7 @@ class Meter:
         roles = tokens_by_role(asked, first.usage.input_tokens if first.usage is not None else None)
         if roles and prints:
             prints["tokens_by_role"] = roles
-        if first.usage is None and first.response_id and first.error is None:
+        if asked.background and first.usage is None and first.response_id:
             self._await(first.response_id)
         self.seen += 1
         tracker.keep([price_call(tracker.catalog, one) for one in found], dispatch.frame, write=write)

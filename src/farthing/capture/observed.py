@@ -57,12 +57,12 @@ def calls(call: Call, target: Target, asked: Asked, answer: Answer, pending: Con
         return [_refused(call, target, answer)] if not target.results and (target.sure or _asks(call, asked)) else []
     if answer.status >= 300 or answer.status < 200:
         return []
-    body, fault = decoded(answer.body, answer.header("content-encoding")) if answer.packed else (answer.body, None)
+    body, fault = _unpacked(answer)
     found = _extracted(body, target, answer.header("content-type"))
     if not _is_ours(found, call, target, asked, pending):
         return []
     reported = found.usage is not None and (found.status == "reported" or bool(found.usage.get("input_tokens")))
-    if not reported and not target.results:
+    if not reported and not target.results and not (asked.background and found.usage is None):
         found = _estimated(found, asked, answer, fault)
     if answer.cut and found.usage is not None:
         found = replace(found, status="partial", reason=found.reason or "the stream was too long to be kept whole")
@@ -70,6 +70,13 @@ def calls(call: Call, target: Target, asked: Asked, answer: Answer, pending: Con
     cached = any((said := answer.header(name)) is not None and said.lower() == value for name, value in _CACHED)
     given = replace(call, error=failed, cache_hit=cached, provider=target.provider and found.provider)
     return list(calls_of(found, given))
+
+
+def _unpacked(answer: Answer) -> tuple[bytes, str | None]:
+    """The body without its encoding. Clients that cannot read an encoding hand the body on as it came."""
+    if not answer.packed and answer.body[:1] in b"{[de:":
+        return answer.body, None
+    return decoded(answer.body, answer.header("content-encoding"))
 
 
 _THIN_BYTES = 4_096
@@ -115,7 +122,7 @@ def _is_ours(found: Extraction, call: Call, target: Target, asked: Asked, pendin
 
 def _refused(call: Call, target: Target, answer: Answer) -> Call:
     """An attempt that the provider answered with an error."""
-    body, _ = decoded(answer.body, answer.header("content-encoding")) if answer.packed else (answer.body, None)
+    body, _ = _unpacked(answer)
     found = extract(body, provider=target.provider, path=target.url) if body else Extraction()
     said = found.error or " ".join(body[:ERROR_CHARACTERS].decode("utf-8", "replace").split())
     return replace(

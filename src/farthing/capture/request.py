@@ -34,6 +34,7 @@ class Asked:
     blobs      images, audio and files, whose tokens nobody can tell from their bytes
     reasons    whether the request turns reasoning on, or its model is known to reason
     is_call    whether the body looks like a request for a call at all
+    background whether the answer is to be fetched later
     """
 
     model: str | None = None
@@ -45,6 +46,7 @@ class Asked:
     blobs: int = 0
     reasons: bool = False
     is_call: bool = False
+    background: bool = False
 
     def characters(self) -> dict[str, int]:
         """Characters by role; `tools` for their definitions."""
@@ -86,6 +88,7 @@ def read_request(body: bytes | str | Json | None) -> Asked:
     asked.stream = body.get("stream") is True
     options = body.get("stream_options")
     asked.wants_usage = isinstance(options, Mapping) and options.get("include_usage") is True
+    asked.background = body.get("background") is True
     asked.is_call = any(key in body for key in _PROMPTS)
     asked.reasons = _reasons(body, asked.model)
     for key in _SYSTEM:
