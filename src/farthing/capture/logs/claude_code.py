@@ -20,6 +20,7 @@ from farthing.capture.logs.values import BadLine
 
 _MARK = b'"usage"'
 _ANSWER, _RESULT = b'"assistant"', b'"result"'
+_MESSAGE, _USER = b'"message":', b'"type":"user"'
 _ENDS = (b"}\n", b"\r\n")
 _LONG = 2_048
 _BEFORE, _AFTER, _REQUEST = b'"content":[', b'],"stop_reason":', b'"requestId":"'
@@ -60,7 +61,7 @@ class ClaudeCode:
             if line is None:
                 yield part.problem(number, f"is longer than {LINE_LIMIT} bytes")
                 continue
-            if _MARK in line and (_ANSWER in line or _RESULT in line):
+            if not _is_users(line) and _MARK in line and (_ANSWER in line or _RESULT in line):
                 told = _told(line)
                 if told is not None and told == last:
                     continue
@@ -74,6 +75,12 @@ class ClaudeCode:
             if len(waiting) > AT_ONCE:
                 yield from waiting.calls(AT_ONCE // 2)
         yield from waiting.calls(0)
+
+
+def _is_users(line: bytes) -> bool:
+    """Whether the line says, before its message and at its outer level, that it is a user's: most of a log is."""
+    end = line.find(_MESSAGE, 0, _LONG)
+    return end > 0 and line.find(_USER, 0, end) > 0 and line.count(b"{", 0, end) == 1
 
 
 def _told(line: bytes) -> bytes | None:

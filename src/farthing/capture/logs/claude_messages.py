@@ -17,7 +17,8 @@ from farthing.capture.logs.fields import moment_us
 from farthing.capture.logs.positions import Request, short
 from farthing.capture.logs.values import BadLine, Skipped, digest
 from farthing.event import EMPTY, Attribution
-from farthing.pricing.extract import extract
+from farthing.pricing.extract import anthropic
+from farthing.pricing.extract.result import Draft
 from farthing.recording import NO_MODEL, Call, calls_of, response_key
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9]")
@@ -130,7 +131,9 @@ class Waiting:
             return
         if message.final:  # some line of it had its stop reason; a null in this one would make it look cut off
             message.body["stop_reason"] = message.body.get("stop_reason") or "end_turn"
-        found = extract(message.body, provider=provider)
+        draft = Draft(provider=provider)
+        anthropic.read(draft, message.body)
+        found = draft.finish()
         if not found.usage and not found.parts:
             yield message.number, Skipped("an answer without tokens")
             return
