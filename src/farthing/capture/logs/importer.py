@@ -21,7 +21,7 @@ from farthing.ledger.store import Counts, Entry, Store
 from farthing.pricing.catalog import Catalog
 from farthing.recording import Call, price_call
 
-LOT = 500
+LOT = 2_000
 """Entries of one append: each lot is durable when its append returns."""
 
 PROBLEMS_KEPT = 1_000
