@@ -130,7 +130,7 @@ for name in ("a", "b", "c", "c"):
 
 
 def main() -> bool:
-    """Whether the claims hold and every message was counted once; imports run in a process of their own, three times."""
+    """Whether the claims hold and every message was counted once; the imports run in a process of their own."""
     size = (1_000 if os.environ.get("FARTHING_BENCH_FULL") == "1" else 256) * MB
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
