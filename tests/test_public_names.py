@@ -15,6 +15,7 @@ NAMES = {
     *("price", "extract", "calculate_cost", "register_model_pricing", "open_ledger", "load_settings", "Settings"),
     *("Filter", "Question", "Row", "Store", "Observation", "__version__"),
     *("attribute", "agent_run", "session", "task", "track", "propagate", "headers_in", "headers_out"),
+    "on_response",
     *("FarthingError", "UsageError", "PriceError", "ExtractionError", "ConfigError", "InputError"),
     *("LedgerError", "LedgerUnavailable", "LedgerFull", "LedgerCorrupt", "LedgerBusy"),
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from farthing.capture.context import agent_run, attribute, propagate, session, task
     from farthing.capture.decorators import track
     from farthing.capture.headers import headers_in, headers_out
+    from farthing.capture.responses import on_response
     from farthing.config import Settings, load_settings
     from farthing.errors import (
         ConfigError,
@@ -86,6 +87,7 @@ __all__ = [
     "headers_in",
     "headers_out",
     "load_settings",
+    "on_response",
     "open_ledger",
     "price",
     "propagate",
@@ -99,6 +101,7 @@ _WHERE = {
     "capture.context": ("agent_run", "attribute", "propagate", "session", "task"),
     "capture.decorators": ("track",),
     "capture.headers": ("headers_in", "headers_out"),
+    "capture.responses": ("on_response",),
     "config": ("Settings", "load_settings"),
     "errors": (
         "ConfigError",

@@ -66,7 +66,7 @@ def read_span(attributes: Mapping[str, Any] | None, name: str = "") -> SpanFacts
         usage=usage,
         usage_status=status,
         reported_usd=cost,
-        context=_context(_text(said, names.TIER)),
+        context=tier_context(_text(said, names.TIER)),
         attribution=_attribution(said),
         event_id=_text(said, (names.EVENT_ID,)),
     )
@@ -144,7 +144,8 @@ def _provider(said: Mapping[str, Any]) -> str | None:
     return resolve(named, "") if named else None
 
 
-def _context(tier: str | None) -> Mapping[str, str]:
+def tier_context(tier: str | None) -> Mapping[str, str]:
+    """The request context that a service tier is; nothing where it is the ordinary one."""
     plain = (tier or "").lower()
     if plain == "batch":
         return {"processing": "batch"}
