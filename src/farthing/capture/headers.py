@@ -51,7 +51,7 @@ def headers_out(
     Empty unless the host is allowed: `gateway.internal`, `gateway.internal:8080`, or `*.internal` for what lies under
     it. baggage: the request's baggage header so far, whose other members are kept.
     """
-    if not _is_allowed(host, allowed):
+    if not is_allowed(host, allowed):
         return {}
     said = list(_said(current() if attribution is None else attribution))
     found = {f"{PREFIX}{_header_name(name)}": quote(value, safe=_SAFE) for name, value in said}
@@ -88,7 +88,8 @@ def headers_in(headers: Mapping[str, Any] | Iterable[tuple[Any, Any]]) -> Incomi
     return Incoming(Attribution(**fields, metadata=metadata), ignored)
 
 
-def _is_allowed(host: str, allowed: Iterable[str]) -> bool:
+def is_allowed(host: str, allowed: Iterable[str]) -> bool:
+    """Whether a host is one of those named: `gateway.internal`, `gateway.internal:8080`, or `*.internal`."""
     name = host.lower().rstrip(".")
     bare = re.sub(r":\d+$", "", name)
     for pattern in allowed:

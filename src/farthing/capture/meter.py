@@ -65,15 +65,22 @@ class Meter:
     tracker        where they are recorded; None: the process-wide one
     hosts          hosts of the user's own -> provider
     include_usage  ask chat streams for the usage they would not report, and hide it from the caller
+    tell           hosts that are told in headers who a call is for
     """
 
     def __init__(
-        self, tracker: CostTracker | None = None, *, hosts: Mapping[str, str] = EMPTY, include_usage: bool = False
+        self,
+        tracker: CostTracker | None = None,
+        *,
+        hosts: Mapping[str, str] = EMPTY,
+        include_usage: bool = False,
+        tell: tuple[str, ...] = (),
     ) -> None:
         self._tracker = tracker
         self._watched: CostTracker | None = None
         self.target: Callable[[str, str, str], Target | None] = Hosts(hosts).target
         self.include_usage = include_usage
+        self.tell = tell
         self._key: bytes | None = None
         self._slow = False
         self._pending: OrderedDict[str, None] = OrderedDict()
@@ -110,7 +117,7 @@ class Meter:
         call = Call(
             model=outgoing.model or asked.model or NO_MODEL,
             usage=None,
-            attribution=tracker.attributed({}, dispatch.frame),
+            attribution=tracker.attributed(dispatch.who, dispatch.frame),
             at_us=dispatch.at_us,
             attempt=dispatch.attempt(),
             source="transport",
@@ -164,7 +171,7 @@ def _hash_key() -> bytes:
 class Dispatch:
     """One call under way: what went out, when and for whom. It ends once, by `finish`, `failed` or its tap."""
 
-    __slots__ = ("_answer", "_meter", "_over", "at_us", "frame", "on_loop", "outgoing", "target")
+    __slots__ = ("_answer", "_meter", "_over", "at_us", "frame", "on_loop", "outgoing", "target", "who")
 
     def __init__(self, meter: Meter, target: Target, outgoing: Outgoing, *, on_loop: bool) -> None:
         self._meter = meter
@@ -173,6 +180,7 @@ class Dispatch:
         self.on_loop = on_loop
         self.at_us = now_us()
         self.frame = scopes.here()
+        self.who: dict[str, Any] = {}
         self._answer = Answer()
         self._over = False
 

@@ -67,6 +67,7 @@ def instrument(
         tracker,
         hosts={**settings.capture_hosts, **(hosts or {})},
         include_usage=settings.include_usage if include_usage is None else include_usage,
+        tell=settings.attribution_hosts,
     )
     follow_threads()
     _waiting.start()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -18,7 +18,7 @@ from farthing.capture.observed import Header
 from farthing.capture.stream import Tap
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Patches, Wrapper
-from farthing.capture.transport.urllib3_ import header_of
+from farthing.capture.transport.urllib3_ import header_of, without_ours
 
 NAMES = ("aiohttp",)
 
@@ -70,7 +70,13 @@ def _dispatch(meter: Meter, session: Any, method: str, str_or_url: Any, kwargs: 
         body = getattr(data, "_value", None)
         model = _field(data, "model")
     outgoing = Outgoing(url.raw_path_qs, _headers(session, kwargs), body if isinstance(body, bytes) else None, model)
-    return Dispatch(meter, target, outgoing, on_loop=True)
+    dispatch = Dispatch(meter, target, outgoing, on_loop=True)
+    headers = kwargs.get("headers")
+    if headers is None or isinstance(headers, Mapping):
+        sent = without_ours(dispatch, meter, host, headers)
+        if sent is not headers:
+            kwargs["headers"] = sent
+    return dispatch
 
 
 def _field(form: Any, name: str) -> str | None:

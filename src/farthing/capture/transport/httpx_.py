@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,8 @@ from farthing.capture.meter import INSIDE, Dispatch, Meter, Outgoing
 from farthing.capture.stream import Tap
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Patches, Wrapper
+from farthing.capture.transport.telling import told
+from farthing.capture.transport.usage_chunk import Hider, asking
 
 NAMES = ("httpx", "httpx2")
 
@@ -30,18 +33,19 @@ def hook(module: ModuleType, patches: Patches) -> None:
 
 def _sync(original: Wrapper, tee: type) -> Wrapper:
     def send(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        dispatch = _begin(request, on_loop=False)
-        if dispatch is None:
+        way = _begin(request, on_loop=False)
+        if way is None:
             return original(client, request, *args, **kwargs)
+        dispatch = way.dispatch
         token = INSIDE.set(True)
         response = None
         try:
-            response = original(client, request, *args, **kwargs)
+            response = original(client, way.request, *args, **kwargs)
         finally:
             INSIDE.reset(token)
             if response is None:
                 dispatch.failed(sys.exception())
-        guarded("reading a response of httpx", _answered, dispatch, response, tee)
+        guarded("reading a response of httpx", _answered, way, request, response, tee)
         return response
 
     return send
@@ -49,41 +53,71 @@ def _sync(original: Wrapper, tee: type) -> Wrapper:
 
 def _async(original: Wrapper, tee: type) -> Wrapper:
     async def send(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        dispatch = _begin(request, on_loop=True)
-        if dispatch is None:
+        way = _begin(request, on_loop=True)
+        if way is None:
             return await original(client, request, *args, **kwargs)
+        dispatch = way.dispatch
         token = INSIDE.set(True)
         response = None
         try:
-            response = await original(client, request, *args, **kwargs)
+            response = await original(client, way.request, *args, **kwargs)
         finally:
             INSIDE.reset(token)
             if response is None:
                 dispatch.failed(sys.exception())
-        guarded("reading a response of httpx", _answered, dispatch, response, tee)
+        guarded("reading a response of httpx", _answered, way, request, response, tee)
         return response
 
     return send
 
 
-def _begin(request: Any, *, on_loop: bool) -> Dispatch | None:
+@dataclass(slots=True)
+class _Way:
+    """A call under way: the request that is sent, which is the caller's unless usage is asked for, and then hidden."""
+
+    dispatch: Dispatch
+    request: Any
+    hider: Hider | None = None
+
+
+def _begin(request: Any, *, on_loop: bool) -> _Way | None:
     meter = LIVE.meter
     if meter is None or INSIDE.get():
         return None
     return guarded("reading a request of httpx", _dispatch, meter, request, on_loop)
 
 
-def _dispatch(meter: Meter, request: Any, on_loop: bool) -> Dispatch | None:
+def _dispatch(meter: Meter, request: Any, on_loop: bool) -> _Way | None:
     url = request.url
     path = url.raw_path.decode("ascii", "replace")
-    target = meter.target(request.method, url.netloc.decode("ascii", "replace"), path)
+    host = url.netloc.decode("ascii", "replace")
+    target = meter.target(request.method, host, path)
     if target is None:
         return None
     model = None
     body = getattr(request, "_content", None)
     if body is None:
         model = _field(request.stream, "model")
-    return Dispatch(meter, target, Outgoing(path, _Headers(request.headers), body, model), on_loop=on_loop)
+    dispatch = Dispatch(meter, target, Outgoing(path, _Headers(request.headers), body, model), on_loop=on_loop)
+    if (said := told(host, request.headers.raw, meter.tell)) is not None:
+        dispatch.who = said.who
+        for name in said.remove:
+            request.headers.pop(name, None)
+        request.headers.update(said.add)
+    way = _Way(dispatch, request)
+    if meter.include_usage and (more := asking(path, body)) is not None:
+        way.request, way.hider = _asking(request, more), Hider()
+    return way
+
+
+def _asking(request: Any, body: bytes) -> Any:
+    """The request with another body. Its answer is to come unpacked, so that it can be read as it comes."""
+    headers = [(name, value) for name, value in request.headers.raw if name.lower() not in _OF_THE_BODY]
+    headers.append((b"Accept-Encoding", b"identity"))
+    return type(request)(request.method, request.url, headers=headers, content=body, extensions=request.extensions)
+
+
+_OF_THE_BODY = (b"content-length", b"accept-encoding", b"transfer-encoding")
 
 
 class _Headers:
@@ -111,12 +145,19 @@ def _field(stream: Any, name: str) -> str | None:
     return None
 
 
-def _answered(dispatch: Dispatch, response: Any, tee: type) -> None:
-    dispatch.answered(response.status_code, _Headers(response.headers))
+def _answered(way: _Way, request: Any, response: Any, tee: type) -> None:
+    dispatch = way.dispatch
+    headers = _Headers(response.headers)
+    dispatch.answered(response.status_code, headers)
+    if way.hider is not None:
+        if response.request is way.request:  # else redirected
+            response.request = request
+        if headers("content-encoding") or "event-stream" not in (headers("content-type") or ""):
+            way.hider = None
     if hasattr(response, "_content"):
         dispatch.finish(response.content)
     else:
-        response.stream = tee(response.stream, dispatch.tap())
+        response.stream = tee(response.stream, dispatch.tap(), way.hider)
 
 
 def _tees(module: ModuleType) -> tuple[type, type]:
@@ -126,14 +167,19 @@ def _tees(module: ModuleType) -> tuple[type, type]:
         """A synchronous stream that is looked at."""
 
         def __iter__(self) -> Iterator[bytes]:
-            tap = self._tap
+            tap, hider = self._tap, self._hider
             add = tap.add
             whole = False
             try:
                 for chunk in self._inner:
                     add(chunk)
-                    yield chunk
+                    if hider is None:
+                        yield chunk
+                    elif shown := hider.feed(chunk):
+                        yield shown
                 whole = True
+                if hider is not None and (shown := hider.flush()):
+                    yield shown
             finally:
                 tap.end(None if whole else sys.exception(), whole=whole)
 
@@ -148,14 +194,19 @@ def _tees(module: ModuleType) -> tuple[type, type]:
         """An asynchronous stream that is looked at."""
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            tap = self._tap
+            tap, hider = self._tap, self._hider
             add = tap.add
             whole = False
             try:
                 async for chunk in self._inner:
                     add(chunk)
-                    yield chunk
+                    if hider is None:
+                        yield chunk
+                    elif shown := hider.feed(chunk):
+                        yield shown
                 whole = True
+                if hider is not None and (shown := hider.flush()):
+                    yield shown
             finally:
                 tap.end(None if whole else sys.exception(), whole=whole)
 
@@ -172,9 +223,10 @@ def _tees(module: ModuleType) -> tuple[type, type]:
 class _Tee:
     """A stream in front of another; what we do not know of it, it answers itself."""
 
-    def __init__(self, inner: Any, tap: Tap) -> None:
+    def __init__(self, inner: Any, tap: Tap, hider: Hider | None) -> None:
         self._inner = inner
         self._tap = tap
+        self._hider = hider
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -17,6 +17,7 @@ from farthing.capture.observed import Header
 from farthing.capture.stream import Tap
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Patches, Wrapper
+from farthing.capture.transport.telling import told
 
 NAMES = ("urllib3",)
 
@@ -66,7 +67,23 @@ def _dispatch(
         body = bytes(body)
     headers = args[1] if len(args) > 1 else kwargs.get("headers")
     outgoing = Outgoing(url, header_of(headers), body if isinstance(body, bytes) else None)
-    return Dispatch(meter, target, outgoing, on_loop=False)
+    dispatch = Dispatch(meter, target, outgoing, on_loop=False)
+    if "headers" in kwargs and "AWS4" not in (outgoing.header("authorization") or ""):  # AWS signs the headers too
+        kwargs["headers"] = without_ours(dispatch, meter, host, headers)
+    return dispatch
+
+
+def without_ours(dispatch: Dispatch, meter: Meter, host: str, headers: Any) -> Any:
+    """The headers as they may be sent to the host; what ours said is the call's attribution."""
+    said = told(host, dict(headers or ()).items(), meter.tell)
+    if said is None:
+        return headers
+    dispatch.who = said.who
+    kept = headers.copy() if headers is not None else {}
+    for name in said.remove:
+        del kept[name]
+    kept.update(said.add)
+    return kept
 
 
 def header_of(headers: Any) -> Header:
