@@ -120,8 +120,7 @@ def positions_path(url: str) -> Path | None:
 
 
 def _once(app: App, reader: AgentImport, places: list[Path]) -> int:
-    sizes = sum(path.stat().st_size for place in places for path in _under(place))
-    with render.progress("importing", sizes or None, sys.stderr) as move:
+    with render.progress("importing", reader.ahead(places) or None, sys.stderr) as move:
         tally = reader.poll(places, lambda done, so_far: move(done, f"{count(so_far.counts.added)} events"))
     page = Page()
     tell(page, tally, f"from {count(tally.read)} of {plural(tally.files, 'log')}")
@@ -129,10 +128,6 @@ def _once(app: App, reader: AgentImport, places: list[Path]) -> int:
         page.line(Span(plural(tally.subscription, "call"), "dim"), " of a subscription, at list price", hang=2)
     app.show(page, _values(tally))
     return tally.bad
-
-
-def _under(place: Path) -> list[Path]:
-    return [path for path in place.rglob("*") if path.is_file()] if place.is_dir() else [place]
 
 
 def _values(tally: AgentTally) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -139,6 +140,16 @@ class AgentImport:
         if next(self._store.events(where, limit=1), None) is None:
             self._positions.forget()
 
+    def ahead(self, places: Sequence[Path]) -> int:
+        """How many bytes a poll would read."""
+        total = 0
+        for path in self._log.files(places):
+            with contextlib.suppress(OSError):
+                looks = _looks(path)
+                known = self._positions.get(str(path))
+                total += 0 if known is not None and known.is_unchanged(*looks) else _new_bytes(looks, known)
+        return total
+
     def poll(self, places: Sequence[Path], progress: Progress | None = None) -> AgentTally:
         """Read what is new. A log that cannot be read is a problem of its line 0; the others are read."""
         tally = AgentTally()
@@ -151,9 +162,8 @@ class AgentImport:
                 if known is not None and known.is_unchanged(*looks):
                     continue
                 tally.read += 1
-                tail_from = known.offset if known is not None and known.offset <= looks[1] else 0
                 self._read(path, known, tally, progress, before)
-                before += looks[1] - tail_from
+                before += _new_bytes(looks, known)
                 tally.read_bytes = before
             except InputError as error:
                 tally.problem(Problem(str(path), 0, str(error)))
@@ -224,6 +234,11 @@ def priced(catalog: Catalog, call: Call) -> Entry:
     if event.cost_pico is None:
         return price_call(catalog, call)
     return replace(event, reported_pico=usd_to_pico(call.reported_usd)), record
+
+
+def _new_bytes(looks: tuple[int, int, int], known: Position | None) -> int:
+    """How much of a log was not read yet; all of one that has become smaller."""
+    return looks[1] - (known.offset if known is not None and known.offset <= looks[1] else 0)
 
 
 def _looks(path: Path) -> tuple[int, int, int]:
