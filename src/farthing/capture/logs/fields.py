@@ -99,6 +99,11 @@ def _usage(given: Any, units: dict[str, Any], *, impossible: bool) -> Usage | No
     """The counts; None where the line names none at all. `impossible`: the line says itself that a provider erred."""
     if given is None and not units:
         return None
+    if type(given) is dict and not units and not impossible:
+        try:
+            return Usage(**given)
+        except (UsageError, TypeError):
+            pass  # other names, or impossible: looked at below
     if given is not None:
         if not isinstance(given, Mapping):
             raise BadLine(f"usage = {given!r}: must be an object of units and counts")

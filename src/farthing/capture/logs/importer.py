@@ -162,8 +162,8 @@ def _json_lines(source: Source, name: str, defaults: Attribution | None) -> Iter
             yield number, Problem(source.name, number, f"is longer than {LINE_LIMIT} bytes")
             continue
         try:
-            text = line.decode("utf-8-sig") if number == 1 else line.decode()
-            if text.isspace():
+            text = (line.decode("utf-8-sig") if number == 1 else line.decode()).lstrip()
+            if not text:
                 continue
             yield number, read_json(text, source=name, defaults=defaults)
         except BadLine as bad:

@@ -30,10 +30,20 @@ _BODY_NAMES = (
 """A line with one of these and no time is a provider's body, not an event line."""
 
 
-def read_json(text: str | bytes, *, source: str, defaults: Attribution | None = None) -> Outcome:
+_scan = json.JSONDecoder().scan_once
+"""`json.loads` without what it does around the parsing, which is a fifth of its time on a short line."""
+
+
+def read_json(text: str, *, source: str, defaults: Attribution | None = None) -> Outcome:
     """What one line holds. What cannot be read: BadLine."""
     try:
-        line = json.loads(text)
+        line, end = _scan(text, 0)
+        if text[end:].strip():
+            raise BadLine(f"has more after its JSON: {text[end : end + 40].strip()}")
+    except StopIteration as stopped:
+        raise BadLine(
+            f"is no JSON from character {stopped.value} on: {text[stopped.value or 0 :][:40].strip()}"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise BadLine(f"is no JSON: {error}") from None
     return read_value(line, source=source, defaults=defaults)
