@@ -16,9 +16,10 @@ from farthing.ledger.rows import prepare
 from farthing.ledger.sqlite import SqliteStore
 from farthing.ledger.writer import INSERT
 
-SECOND = """
+NEWEST = len(migrate.scripts())
+NEXT = """
 ALTER TABLE events ADD COLUMN region TEXT NOT NULL DEFAULT 'nowhere';
-CREATE TABLE accounts (id TEXT PRIMARY KEY) STRICT;
+CREATE TABLE regions (id TEXT PRIMARY KEY) STRICT;
 """
 
 
@@ -36,13 +37,13 @@ def test_a_newer_version_migrates_and_older_processes_go_on(tmp_path: Path, make
     with SqliteStore(path) as old:
         old.append(make_event())
         newer = Database(str(path))
-        assert migrate.bring_up_to_date(newer, [*migrate.scripts(), SECOND]) == 2
+        assert migrate.bring_up_to_date(newer, [*migrate.scripts(), NEXT]) == NEWEST + 1
         old.append(make_event())
         old.append_many([(make_event(), None), (make_event(), None)])
         assert newer.rows("SELECT count(*), min(region) FROM events") == [(4, "nowhere")]
         with open_ledger(path) as later:
             later.append(make_event())
-            assert later.health().schema_version == 2
+            assert later.health().schema_version == NEWEST + 1
             assert len(list(later.events())) == 5
         newer.close()
     assert "region" in columns(path)
@@ -58,11 +59,13 @@ def test_older_writers_can_be_forbidden(
         newer = Database(str(path))
         with monkeypatch.context() as patched:
             patched.setattr(migrate, "WRITER_VERSION", 2)
-            migrate.bring_up_to_date(newer, [*migrate.scripts(), SECOND + migrate.FORBID.format(version=2)])
+            migrate.bring_up_to_date(newer, [*migrate.scripts(), NEXT + migrate.FORBID.format(version=2)])
         with pytest.raises(LedgerUnavailable, match="too old to write"):
             old.append(make_event())
         assert len(list(old.events())) == 1
-        with pytest.raises(LedgerUnavailable, match=r"version 2\) asks for writers of version 2.*pip install -U"):
+        with pytest.raises(
+            LedgerUnavailable, match=rf"version {NEWEST + 1}\) asks for writers of version 2.*pip install -U"
+        ):
             open_ledger(path)
         monkeypatch.setattr(engine, "WRITER_VERSION", 2)
         row = prepare(make_event(), None).row
@@ -78,8 +81,8 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> Non
     before = columns(path)
     database = Database(str(path))
     with pytest.raises(LedgerError, match="no such table: missing"):
-        migrate.bring_up_to_date(database, [*migrate.scripts(), SECOND + "INSERT INTO missing VALUES (1);"])
-    assert database.rows("PRAGMA user_version") == [(1,)]
+        migrate.bring_up_to_date(database, [*migrate.scripts(), NEXT + "INSERT INTO missing VALUES (1);"])
+    assert database.rows("PRAGMA user_version") == [(NEWEST,)]
     database.close()
     assert columns(path) == before
 

@@ -84,13 +84,13 @@ def where(asked: Filter) -> tuple[str, list[Any]]:
             terms.append(term)
             values.append(value)
     for name, wanted in asked.equals.items():
-        sql, bound = _field(name)
+        sql, bound = field_sql(name)
         terms.append(f"{sql} IS ?")
         values += [*bound, wanted]
     return (f" WHERE {' AND '.join(terms)}" if terms else ""), values
 
 
-def _field(name: str) -> tuple[str, list[Any]]:
+def field_sql(name: str) -> tuple[str, list[Any]]:
     """What gives a field's text, and the values it needs."""
     if name.startswith("metadata."):
         path = "$." + json.dumps(name.removeprefix("metadata."), ensure_ascii=False)
@@ -153,7 +153,7 @@ def totals(reads: Reads, question: Question) -> list[Row]:
         if name in TIME_FIELDS:
             keys.append(f"e.at_us / {_QUARTER_US}" if local else _TIME_SQL[name])
         else:
-            sql, bound = _field(name)
+            sql, bound = field_sql(name)
             keys.append(sql)
             values += bound
     condition, bound = where(question.where)

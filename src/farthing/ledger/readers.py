@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from farthing.ledger import forks
 from farthing.ledger.engine import Database
-from farthing.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    from farthing.ledger.writer import Writer
 
 _KEPT = 4
 """Idle connections that are kept open."""

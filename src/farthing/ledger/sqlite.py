@@ -14,6 +14,7 @@ from typing import Self
 from farthing.errors import LedgerError
 from farthing.event import Event
 from farthing.ledger import forks, query
+from farthing.ledger.accounts import Accounts
 from farthing.ledger.checkpoint import Checkpointer
 from farthing.ledger.engine import Database, sqlite_version
 from farthing.ledger.migrate import bring_up_to_date
@@ -48,6 +49,7 @@ class SqliteStore:
         self._writer = Writer(self._open_to_write)
         self._readers = None if in_memory else Readers(lambda: Database(self._path, read_only=True))
         self._reads: Reads = self._readers or SharedReads(self._writer)
+        self.accounts = Accounts(self._writer, self._ready_reads)
         self._queue = Queue(self._write_lot) if durability == "queued" else None
         self._group = Group(self._writer.write) if durability == "full" else None
         forks.watch(self)
@@ -140,6 +142,11 @@ class SqliteStore:
         if self._queue is not None:
             with contextlib.suppress(LedgerError):  # counted and told by the queue; the rest can be read
                 self._queue.flush()
+        return self._reads
+
+    def _ready_reads(self) -> Reads:
+        """Whoever reads what needs no event that may still be queued."""
+        self._must_be_open()
         return self._reads
 
     def _must_be_open(self) -> None:

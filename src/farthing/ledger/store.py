@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Event
 from farthing.ledger.rows import to_json
 from farthing.totals import Totals
+
+if TYPE_CHECKING:
+    from farthing.ledger.accounts import Accounts
 
 Durability = Literal["commit", "full", "queued"]
 """commit: an acknowledged event survives kill -9; full: and power loss; queued: written soon, by a thread."""
@@ -152,6 +155,10 @@ class Store(Protocol):
     @property
     def url(self) -> str:
         """What opens this store again."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Its budgets, their accounts, and what is held in them."""
 
     def append(self, event: Event, price_record: str | None = None) -> Outcome:
         """Keep one event and the record it was priced with. When this returns, it is as durable as the store promises.

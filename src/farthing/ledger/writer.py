@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from farthing.errors import LedgerError
-from farthing.event import Event
+from farthing.errors import LedgerBusy, LedgerError
+from farthing.event import Event, now_us
 from farthing.ledger import corrections, forks
 from farthing.ledger.engine import Database
 from farthing.ledger.rows import COLUMNS, OBSERVED, OBSERVED_COLUMNS, Prepared, cleaned, prepare, to_event
+from farthing.ledger.sheet import Book
 from farthing.ledger.store import Outcome
 
+Answer = TypeVar("Answer")
+Work = Callable[[Database], Answer]
 _LISTED = ", ".join(f'"{name}"' for name in COLUMNS)
 SELECT = f"SELECT {_LISTED} FROM events"
 INSERT = f"INSERT INTO events ({_LISTED}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
@@ -27,6 +31,7 @@ class Writer:
         self._open = open_database
         self.faults = 0
         self.last_fault: str | None = None
+        self.book = Book()
         self._fresh()
         self._database: Database | None = open_database()
 
@@ -35,6 +40,7 @@ class Writer:
         self._database = None
         self._writing = False
         self._late: list[Prepared] = []
+        self._late_work: list[Work[object]] = []
         self._prices: set[str] = set()
         self._held = False
 
@@ -55,18 +61,56 @@ class Writer:
             self._writing = True
             try:
                 outcomes = self._transaction(entries)
-                if self._late:
+                if self._late or self._late_work:
                     self._write_late()
-                return outcomes
             finally:
                 self._writing = False
+        self.book.announce()
+        return outcomes
+
+    def transact(self, work: Work[Answer], *, late: Answer | None = None) -> Answer:
+        """What `work` gives, done in one transaction; nothing of it is kept where it raises.
+
+        late: the answer where this very thread is amid a transaction (a finalizer): the work is then done right after
+        it. Work that cannot wait: LedgerBusy.
+        """
+        with self.lock:
+            if self._writing:
+                if late is None:
+                    raise LedgerBusy("the ledger is amid a transaction of this very thread: try again after it")
+                self._late_work.append(work)
+                return late
+            self._writing = True
+            try:
+                answer = self._work(work)
+                if self._late or self._late_work:
+                    self._write_late()
+            finally:
+                self._writing = False
+        self.book.announce()
+        return answer
+
+    def _work(self, work: Work[Answer]) -> Answer:
+        kept = False
+        try:
+            with self.database:
+                answer = work(self.database)
+            kept = True
+            return answer
+        finally:
+            if not kept:
+                self.book.forget()
 
     def _write_late(self) -> None:
         late, self._late = self._late, []
+        works, self._late_work = self._late_work, []
         try:
-            self._transaction(late)
+            if late:
+                self._transaction(late)
+            for work in works:
+                self._work(work)
         except LedgerError as error:
-            self.faults += len(late)
+            self.faults += len(late) or 1
             self.last_fault = str(error)
 
     def _transaction(self, entries: Sequence[Prepared]) -> list[Outcome]:
@@ -79,19 +123,33 @@ class Writer:
             raise LedgerError(f"{named} has a value that the ledger cannot keep: {error}") from error
 
     def _attempt(self, entries: Sequence[Prepared]) -> list[Outcome]:
-        database = self.database
-        with database:
-            outcomes = self._insert(database, entries)
+        def work(database: Database) -> tuple[list[Outcome], dict[str, str] | None]:
+            news: list[Event] = []
+            outcomes = self._insert(database, entries, news)
             new = self._keep_prices(database, entries, outcomes)
+            self.book.post(database, news, now_us())
+            return outcomes, new
+
+        outcomes, new = self._work(work)
         if new:
             self._prices.update(new)
         return outcomes
 
-    def _insert(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
+    def insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
+        """Keep entries inside a transaction of `transact`: what became of each; `news` gets what was really added."""
+        try:
+            outcomes = self._insert(database, entries, news)
+        except UnicodeEncodeError:
+            outcomes = self._insert(database, [cleaned(entry) for entry in entries], news)
+        self._keep_prices(database, entries, outcomes)
+        return outcomes
+
+    def _insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
         if len(entries) == 1 or any(entry.event.corrects is not None for entry in entries):
-            return [_insert_one(database, entry) for entry in entries]
+            return [_insert_one(database, entry, news) for entry in entries]
         last = database.rows("SELECT max(seq) FROM events")[0][0] or 0
         if database.many(INSERT, [entry.row for entry in entries]) == len(entries):
+            news.extend(entry.event for entry in entries)
             return ["added"] * len(entries)
         # Which of them were new: those with a row now, matched in order, for one lot may hold the same event twice.
         added = iter(database.rows("SELECT id, org, dedupe_key FROM events WHERE seq > ? ORDER BY seq", (last,)))
@@ -100,9 +158,10 @@ class Writer:
         for entry in entries:
             if expected == (entry.row[_ID], entry.row[_ORG], entry.row[_KEY]):
                 outcomes.append("added")
+                news.append(entry.event)
                 expected = next(added, None)
             else:
-                outcomes.append(_observe_again(database, entry))
+                outcomes.append(_observe_again(database, entry, news))
         return outcomes
 
     def _keep_prices(
@@ -142,14 +201,17 @@ class Writer:
         self._fresh()
 
 
-def _insert_one(database: Database, entry: Prepared) -> Outcome:
+def _insert_one(database: Database, entry: Prepared, news: list[Event]) -> Outcome:
     if entry.event.corrects is not None and _is_settled(database, entry):
         return "duplicate"
     database.execute(INSERT, entry.row)
-    return "added" if database.changes() else _observe_again(database, entry)
+    if not database.changes():
+        return _observe_again(database, entry, news)
+    news.append(entry.event)
+    return "added"
 
 
-def _observe_again(database: Database, entry: Prepared) -> Outcome:
+def _observe_again(database: Database, entry: Prepared, news: list[Event]) -> Outcome:
     """What an observation of a known call comes to. The call is known by id, or else by dedupe key."""
     row = entry.row
     found = database.rows(f"{_SEEN} WHERE id = ? AND org = ?", (row[_ID], row[_ORG])) or database.rows(
@@ -163,6 +225,7 @@ def _observe_again(database: Database, entry: Prepared) -> Outcome:
     if made is None:
         return "duplicate"
     database.execute(INSERT, prepare(made, None).row)
+    news.append(made)
     return "corrected"
 
 

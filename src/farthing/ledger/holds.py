@@ -1,0 +1,411 @@
+"""The life of a hold, each step one transaction: reserve, dispatch, top up, extend, settle, release, expire.
+
+A hold fits all budgets that cover its call, or none is touched. What a call came to is posted in full, even above its
+hold: the money is spent. A hold that nobody ends is freed if its call never left, else it is posted as estimated.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+from farthing.event import EMPTY, Event, new_id
+from farthing.ledger.engine import Database
+from farthing.ledger.rows import Prepared, prepare, to_event, to_json
+from farthing.ledger.sheet import Line, Sheet, record_alert, refusal_of, subject_from
+from farthing.ledger.store import Outcome
+from farthing.ledger.writer import SELECT, Writer
+from farthing.policy import Amounts, Refusal, Rule, Subject, fits, unfit
+from farthing.usage import Usage
+
+State = Literal["held", "dispatched", "settled", "released", "expired"]
+"""held: not yet gone; dispatched: gone, its end not known; settled, released (never went), expired: over."""
+
+SWEEP_US = 1_000_000
+"""Holds that are due are looked for at most so often, and whenever a call would be refused."""
+LOT = 100
+KEEP_US = 7 * 86_400 * 1_000_000
+"""Ended holds are remembered so long, so that a repeated message finds them."""
+
+_FIND = "SELECT number, state, at_us, expires_us, usd, tokens, calls, holds, call FROM reservations"
+_OPEN = ("held", "dispatched")
+
+
+class Ask(NamedTuple):
+    """A hold that is asked for.
+
+    key      names it in its organisation; fresh: nobody can have used the key before
+    amounts  what the call is expected to come to
+    gone     the call leaves at once: reserve and dispatch in one
+    call     what an event needs to be made of it, should its end never be heard of
+    """
+
+    key: str
+    subject: Subject
+    amounts: Amounts
+    at_us: int
+    expires_us: int
+    gone: bool = False
+    fresh: bool = False
+    call: Mapping[str, Any] = EMPTY
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A hold as the ledger has it. `places`: (account, amount) of each budget that it counts against."""
+
+    key: str
+    org: str
+    state: State
+    amounts: Amounts
+    at_us: int
+    expires_us: int
+    places: tuple[tuple[int, int], ...] = ()
+
+
+class Conflict(NamedTuple):
+    """The key is taken by a hold of other amounts."""
+
+    known: Hold
+
+
+class _Kept(NamedTuple):
+    number: int
+    state: State
+    at_us: int
+    expires_us: int
+    usd: int | None
+    tokens: int
+    calls: int
+    holds: str
+    call: str
+
+    @property
+    def amounts(self) -> Amounts:
+        return Amounts(self.usd, self.tokens, self.calls)
+
+    @property
+    def places(self) -> list[list[int]]:
+        found: list[list[int]] = json.loads(self.holds)
+        return found
+
+    def hold(self, key: str, org: str) -> Hold:
+        places = tuple((account, amount) for account, amount in self.places)
+        return Hold(key, org, self.state, self.amounts, self.at_us, self.expires_us, places)
+
+
+def _find(database: Database, key: str, org: str) -> _Kept | None:
+    found = database.rows(f"{_FIND} WHERE key = ? AND org = ?", (key, org))
+    return _Kept(*found[0]) if found else None
+
+
+def find(database: Database, key: str, org: str) -> Hold | None:
+    """The hold of this key."""
+    known = _find(database, key, org)
+    return None if known is None else known.hold(key, org)
+
+
+def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
+    """The hold; or the refusals of the budgets that it does not fit, hard ones among them: then nothing is held.
+
+    The same key again: the hold that it named, or a Conflict where the amounts differ.
+    """
+    book = writer.book
+    rules = book.current(database)
+    org = ask.subject.who.org
+    if not ask.fresh and (known := _find(database, ask.key, org)) is not None:
+        hold = known.hold(ask.key, org)
+        return hold if hold.amounts == ask.amounts else Conflict(hold)
+    if ask.at_us >= book.next_sweep_us or ask.at_us < book.next_sweep_us - SWEEP_US:
+        expire(database, writer, ask.at_us)
+        _prune(database, ask.at_us)
+        book.next_sweep_us = ask.at_us + SWEEP_US
+    covering = rules.covering(ask.subject)
+    sheet = Sheet(database, book, ask.at_us)
+    sheet.fetch_all(covering, ask.at_us)
+    lines, refusals = _weigh(sheet, covering, ask)
+    if any(r.why == "limit" and r.budget.mode == "hard" for r, _, _ in refusals) and expire(
+        database, writer, ask.at_us
+    ):
+        sheet = Sheet(database, book, ask.at_us)
+        lines, refusals = _weigh(sheet, covering, ask)
+    for refusal, rule, key in refusals:
+        record_alert(sheet, rule, key, refusal.key, refusal)
+    if any(refusal.budget.mode == "hard" for refusal, _, _ in refusals):
+        told = tuple(_with_approval(sheet, refusal) for refusal, _, _ in refusals)
+        sheet.flush("open")
+        return told
+    return _hold(sheet, ask, lines)
+
+
+_Weighed = tuple[list[tuple[Line, int]], list[tuple[Refusal, Rule, str]]]
+
+
+def _weigh(sheet: Sheet, covering: Sequence[tuple[Rule, str]], ask: Ask) -> _Weighed:
+    """(the accounts with what is to be held in each, the refusals). Nothing is changed."""
+    lines: list[tuple[Line, int]] = []
+    refusals: list[tuple[Refusal, Rule, str]] = []
+    subject, amounts = ask.subject, ask.amounts
+    for rule, key in covering:
+        budget = rule.budget
+        amount = amounts.of(budget.unit)
+        counted = budget.limit is not None and budget.window != "call"
+        line = sheet.account(rule, key, ask.at_us) if counted else None
+        why = unfit(rule, subject, amounts)
+        if why is None and line is not None and not fits(line.limit, line.posted, line.reserved, amount):
+            why = "limit"
+        if why is not None:
+            refusals.append((refusal_of(rule, key, why, line, amount, subject.asked), rule, key))
+        if line is not None and amount:
+            lines.append((line, amount))
+    return lines, refusals
+
+
+def _hold(sheet: Sheet, ask: Ask, lines: list[tuple[Line, int]]) -> Hold:
+    state: State = "dispatched" if ask.gone else "held"
+    org = ask.subject.who.org
+    places = []
+    for line, amount in lines:
+        line.reserved += amount
+        places.append((line.id, amount))
+    usd, tokens, calls = ask.amounts
+    holds = f"[{','.join(f'[{account},{amount}]' for account, amount in places)}]"
+    number = sheet.database.rows(
+        "INSERT INTO reservations (key, org, state, at_us, expires_us, usd, tokens, calls, holds, call)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
+        (ask.key, org, state, ask.at_us, ask.expires_us, usd, tokens, calls, holds, _call_text(ask)),
+    )[0][0]
+    sheet.flush("reserve", reservation=number)
+    return Hold(ask.key, org, state, ask.amounts, ask.at_us, ask.expires_us, tuple(places))
+
+
+def _call_text(ask: Ask) -> str:
+    subject = ask.subject
+    return to_json(
+        {
+            **ask.call,
+            "who": subject.who.to_dict(),
+            "provider": subject.provider,
+            "model": subject.model,
+            "requested": subject.requested,
+        }
+    )
+
+
+def _with_approval(sheet: Sheet, refusal: Refusal) -> Refusal:
+    """The refusal; where its budget says `ask`, with the number of the approval that is now waited for."""
+    short = refusal.posted + refusal.reserved + refusal.requested - refusal.limit
+    if refusal.budget.on_exceed != "ask" or refusal.why != "limit" or refusal.account is None:
+        return refusal
+    database = sheet.database
+    pending = database.rows(
+        "SELECT number, amount FROM approvals WHERE account = ? AND state = 'pending'", (refusal.account,)
+    )
+    if pending:
+        number, amount = pending[0]
+        if int(amount) < short:
+            database.execute("UPDATE approvals SET amount = ? WHERE number = ?", (str(short), number))
+        return refusal._replace(approval=number)
+    facts = {"place": refusal.place, "model": refusal.model, "requested": refusal.requested, "limit": refusal.limit}
+    number = database.rows(
+        "INSERT INTO approvals (at_us, account, amount, state, facts) VALUES (?, ?, ?, 'pending', ?) RETURNING number",
+        (sheet.at_us, refusal.account, str(short), to_json(facts)),
+    )[0][0]
+    return refusal._replace(approval=number)
+
+
+def dispatch(database: Database, writer: Writer, key: str, org: str) -> State | None:
+    """The call has left. The state it is in now: `dispatched`, or what it was if it is over; None: unknown."""
+    known = _find(database, key, org)
+    if known is None or known.state != "held":
+        return None if known is None else known.state
+    database.execute("UPDATE reservations SET state = 'dispatched' WHERE number = ?", (known.number,))
+    return "dispatched"
+
+
+def extend(database: Database, writer: Writer, key: str, org: str, expires_us: int) -> bool:
+    """Let the hold stand until then; whether it stands."""
+    database.execute(
+        "UPDATE reservations SET expires_us = max(expires_us, ?)"
+        " WHERE key = ? AND org = ? AND state IN ('held', 'dispatched')",
+        (expires_us, key, org),
+    )
+    return database.changes() > 0
+
+
+def top_up(
+    database: Database, writer: Writer, key: str, org: str, more: Amounts, now_us: int
+) -> Hold | tuple[Refusal, ...] | None:
+    """The hold with more in it; or the refusals, and it stays as it is. None: it does not stand any more."""
+    known = _find(database, key, org)
+    if known is None or known.state not in _OPEN:
+        return None
+    rules = writer.book.current(database)
+    subject = subject_from(json.loads(known.call))
+    sheet = Sheet(database, writer.book, now_us)
+    covering = rules.covering(subject)
+    ask = Ask(key, subject, more, known.at_us, known.expires_us)
+    lines, refusals = _weigh(sheet, covering, ask)
+    for refusal, rule, name in refusals:
+        record_alert(sheet, rule, name, refusal.key, refusal)
+    if any(refusal.budget.mode == "hard" for refusal, _, _ in refusals):
+        sheet.flush("open")
+        return tuple(refusal for refusal, _, _ in refusals)
+    held = dict(known.hold(key, org).places)
+    for line, amount in lines:
+        line.reserved += amount
+        held[line.id] = held.get(line.id, 0) + amount
+    usd = None if known.usd is None or more.usd is None else known.usd + more.usd
+    raised = Amounts(usd, known.tokens + more.tokens, known.calls + more.calls)
+    database.execute(
+        "UPDATE reservations SET usd = ?, tokens = ?, calls = ?, holds = ? WHERE number = ?",
+        (*raised, to_json([[a, h] for a, h in held.items()]), known.number),
+    )
+    sheet.flush("top_up", reservation=known.number)
+    return Hold(key, org, known.state, raised, known.at_us, known.expires_us, tuple(held.items()))
+
+
+def release(database: Database, writer: Writer, key: str, org: str, now_us: int) -> bool:
+    """Whether the hold was freed: only one whose call has never left can be."""
+    known = _find(database, key, org)
+    if known is None or known.state != "held":
+        return False
+    _end(database, known, "released")
+    sheet = Sheet(database, writer.book, now_us)
+    _free(sheet, known)
+    sheet.flush("release", reservation=known.number)
+    return True
+
+
+def settle(
+    database: Database, writer: Writer, key: str, org: str, entries: Sequence[Prepared], now_us: int
+) -> list[Outcome]:
+    """What became of the events, which end the hold: kept and posted with the hold's end, or not at all.
+
+    They are dated as the hold was. A second settlement finds its events known. Where the hold had expired after its
+    call left, they correct what was posted as estimated. Without a hold they are kept and posted all the same.
+    """
+    known = _find(database, key, org)
+    if known is not None:
+        entries = [_dated(entry, known.at_us) for entry in entries]
+        if known.state == "expired":
+            entries = _in_place_of_estimate(database, entries, key, org)
+    news: list[Event] = []
+    outcomes = writer.insert(database, entries, news)
+    sheet = Sheet(database, writer.book, now_us)
+    places: list[list[int]] = []
+    if known is not None and known.state in _OPEN:
+        places = known.places
+        sheet.fetch([account for account, _ in places])
+        _free(sheet, known)
+    if known is not None and known.state != "settled":
+        _end(database, known, "settled")
+    if news and writer.book.current(database):
+        sheet.post(news)
+    for account, amount in places:
+        line = sheet.line(account)
+        line.held += amount
+        line.settled += max(0, line.posted - line.before[0])
+    number = None if known is None else known.number
+    sheet.flush("settle", reservation=number, event=news[0].id if news else None)
+    return outcomes
+
+
+def _free(sheet: Sheet, known: _Kept) -> None:
+    for account, amount in known.places:
+        sheet.line(account).reserved -= amount
+
+
+def _end(database: Database, known: _Kept, state: State) -> None:
+    database.execute("UPDATE reservations SET state = ? WHERE number = ?", (state, known.number))
+
+
+def _dated(entry: Prepared, at_us: int) -> Prepared:
+    if entry.event.at_us == at_us:
+        return entry
+    return prepare(replace(entry.event, at_us=at_us), entry.price_record)
+
+
+def estimate_key(key: str) -> str:
+    """The dedupe key of the event that stands for a call whose end was not heard of."""
+    return f"hold:{key}"
+
+
+def _in_place_of_estimate(database: Database, entries: Sequence[Prepared], key: str, org: str) -> list[Prepared]:
+    """The entries, the first as a fuller observation of the estimate; of nothing, where its call is known otherwise."""
+    named = estimate_key(key)
+    found = database.rows(f"{SELECT} WHERE dedupe_key = ? AND org = ?", (named, org))
+    if not found or not entries:
+        return list(entries)
+    first = entries[0]
+    if first.event.dedupe_key != named and database.rows(
+        "SELECT 1 FROM events WHERE dedupe_key = ? AND org = ?", (first.event.dedupe_key, org)
+    ):
+        nothing = replace(
+            to_event(found[0]), usage=Usage(), usage_status="reported", cost_pico=0, price_status="free", id=new_id()
+        )
+        return [*entries, prepare(nothing, None)]
+    return [prepare(replace(first.event, dedupe_key=named), first.price_record), *entries[1:]]
+
+
+def expire(database: Database, writer: Writer, now_us: int, limit: int = LOT) -> int:
+    """Frees the holds that are due; those whose call has left are posted as estimated. How many there were."""
+    due = database.rows(
+        "SELECT key, org FROM reservations WHERE expires_us <= ? AND state IN ('held', 'dispatched')"
+        " ORDER BY expires_us LIMIT ?",
+        (now_us, limit),
+    )
+    for key, org in due:
+        known = _find(database, key, org)
+        assert known is not None
+        sheet = Sheet(database, writer.book, now_us)
+        _free(sheet, known)
+        _end(database, known, "expired")
+        if known.state == "held":
+            sheet.flush("expire", reservation=known.number)
+            continue
+        news: list[Event] = []
+        writer.insert(database, [prepare(_estimated(known, key, now_us), None)], news)
+        if news and writer.book.current(database):
+            sheet.post(news)
+        sheet.flush("estimate", reservation=known.number, event=news[0].id if news else None)
+    return len(due)
+
+
+def _estimated(known: _Kept, key: str, now_us: int) -> Event:
+    """The event of a call that left and was not heard of again: what was held for it."""
+    call = json.loads(known.call)
+    subject = subject_from(call)
+    into = call.get("input")
+    out = call.get("output")
+    if into is None and out is None:
+        into = known.tokens
+    return Event(
+        id=new_id(),
+        dedupe_key=estimate_key(key),
+        at_us=known.at_us,
+        recorded_at_us=now_us,
+        attribution=subject.who,
+        provider=subject.provider,
+        model=subject.model,
+        requested_model=subject.requested,
+        usage=Usage(input_tokens=into or 0, output_tokens=out or 0),
+        usage_status="estimated",
+        context=call.get("context") or EMPTY,
+        cost_pico=known.usd,
+        price_status="unpriced" if known.usd is None else "free" if known.usd == 0 else "reported",
+        price_reason="its end was never heard of: this is what was held for it",
+        source="budget",
+        calls=known.calls,
+    )
+
+
+def _prune(database: Database, now_us: int) -> None:
+    """Forget holds that ended long ago, a few at a time."""
+    database.execute(
+        "DELETE FROM reservations WHERE number IN (SELECT number FROM reservations ORDER BY number LIMIT ?)"
+        " AND at_us < ? AND state IN ('settled', 'released')",
+        (LOT, now_us - KEEP_US),
+    )

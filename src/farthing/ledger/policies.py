@@ -1,0 +1,297 @@
+"""The budgets a ledger keeps: set, changed, removed, each version for ever; how they stand; who was asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from farthing.errors import InputError
+from farthing.ledger.engine import Database
+from farthing.ledger.sheet import ACTIVE, Alert, Book, Sheet, alert_of, spent
+from farthing.policy import EACH, Budget, Rule, Rules, fits, key_fields
+
+Change = Literal["added", "changed", "unchanged", "removed"]
+
+_BUMP = "UPDATE ledger_meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'budgets'"
+_NEWEST = "SELECT action, series, policy FROM budgets WHERE org = ? AND name = ? ORDER BY version DESC LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One account as it stands, in the budget's unit.
+
+    place    its scope in words; limit: the budget's, and what was granted for this window; None: it lists models
+    posted   spent; reserved: held by calls under way
+    start_us, end_us  its window; an end of None never comes
+    held, settled     of settled holds: what was held, and what it came to
+    """
+
+    budget: Budget
+    account: int | None
+    key: str
+    place: str
+    start_us: int
+    end_us: int | None
+    posted: int = 0
+    reserved: int = 0
+    granted: int = 0
+    held: int = 0
+    settled: int = 0
+
+    @property
+    def limit(self) -> int | None:
+        """What the account may come to in this window."""
+        return None if self.budget.limit is None else self.budget.limit + self.granted
+
+    @property
+    def remaining(self) -> int | None:
+        """What may still be asked for; 0 where it is overspent."""
+        return None if self.limit is None else max(0, self.limit - self.posted - self.reserved)
+
+    @property
+    def percent(self) -> float:
+        """Spent and held, in hundredths of the limit."""
+        if not self.limit:
+            return 100.0 if self.posted + self.reserved else 0.0
+        return (self.posted + self.reserved) / self.limit * 100
+
+    @property
+    def inflation(self) -> float | None:
+        """How many times more was held than calls came to; None before the first settled one."""
+        return self.held / self.settled if self.settled else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version of a budget: who set or removed it, when and why."""
+
+    version: int
+    at_us: int
+    action: str
+    budget: Budget
+    by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Somebody is asked whether an account may go over its limit by `amount`. state: pending, granted, refused."""
+
+    number: int
+    at_us: int
+    budget: Budget | None
+    place: str
+    model: str | None
+    amount: int
+    state: str
+    by: str | None = None
+    reason: str | None = None
+
+
+def put(database: Database, book: Book, budget: Budget, by: str | None, reason: str | None, now_us: int) -> Change:
+    """Set a budget. One that counts other calls than before opens with what its window has already spent."""
+    found = database.rows(_NEWEST, (budget.org, budget.name))
+    policy = budget.to_json()
+    old = found[0] if found and found[0][0] != "removed" else None
+    if old is not None and old[2] == policy:
+        return "unchanged"
+    seen, latest = database.rows("SELECT coalesce(max(seq), 0), coalesce(max(at_us), 0) FROM events")[0]
+    series = None
+    if old is not None and Budget.from_json(old[2]).shape == budget.shape:
+        series, seen, latest = database.rows(
+            "SELECT series, seen, latest_us FROM budgets WHERE series = ? LIMIT 1", (old[1],)
+        )[0]
+    version = _append(database, (now_us, budget.org, budget.name, "set", series, seen, latest, policy, by, reason))
+    database.execute(_BUMP)
+    book.current(database)
+    if series is None and budget.limit is not None and budget.window != "call":
+        rule = next(rule for rule in book.rules.all if rule.series == version)
+        sheet = Sheet(database, book, now_us)
+        span = rule.spans(now_us)
+        for key, amount in sorted(spent(database, rule, span).items()):
+            if amount or not key_fields(budget):
+                sheet.open(rule, key, span, amount)
+        sheet.flush("open", note=f"budget {budget.name!r} of {budget.org}")
+    return "added" if old is None else "changed"
+
+
+def _append(database: Database, row: tuple[Any, ...]) -> int:
+    """A new version; where no series goes on, it opens one."""
+    return int(
+        database.rows(
+            "INSERT INTO budgets (version, at_us, org, name, action, series, seen, latest_us, policy, by, reason)"
+            " SELECT n, ?, ?, ?, ?, coalesce(?, n), ?, ?, ?, ?, ?"
+            " FROM (SELECT coalesce(max(version), 0) + 1 AS n FROM budgets) RETURNING version",
+            row,
+        )[0][0]
+    )
+
+
+def remove(
+    database: Database, book: Book, org: str, name: str, by: str | None, reason: str | None, now_us: int
+) -> Change:
+    """Remove a budget; its history stays. InputError where there is none."""
+    found = database.rows(_NEWEST, (org, name))
+    if not found or found[0][0] == "removed":
+        raise InputError(f"no budget {name!r} in organisation {org!r}{_known(database, org)}")
+    _, series, policy = found[0]
+    _append(database, (now_us, org, name, "removed", series, 0, 0, policy, by, reason))
+    database.execute(_BUMP)
+    book.current(database)
+    return "removed"
+
+
+def _known(database: Database, org: str) -> str:
+    names = [row[1] for row in database.rows(ACTIVE) if row[0] == org]
+    return f": known are {', '.join(sorted(names))}" if names else ": there are none"
+
+
+def history(rows: Sequence[Sequence[Any]]) -> list[Version]:
+    """Versions from rows of (version, at_us, action, policy, by, reason)."""
+    return [
+        Version(version=v, at_us=at, action=action, budget=Budget.from_json(policy), by=by, reason=reason)
+        for v, at, action, policy, by, reason in rows
+    ]
+
+
+def standings(database: Database, rules: Rules, now_us: int) -> list[Standing]:
+    """Every account of the windows around this moment; budgets that nobody has used yet, too."""
+    found: list[Standing] = []
+    for rule in rules.all:
+        span = rule.spans(now_us)
+        rows = database.rows(
+            "SELECT id, key, start_us, end_us, posted, reserved, granted, held, settled FROM accounts"
+            " WHERE series = ? AND start_us = ? ORDER BY key",
+            (rule.series, span[0]),
+        )
+        for account, key, start, end, *amounts in rows:
+            posted, reserved, granted, held, settled = map(int, amounts)
+            found.append(
+                Standing(
+                    budget=rule.budget,
+                    account=account,
+                    key=key,
+                    place=rule.place(key),
+                    start_us=start,
+                    end_us=end,
+                    posted=posted,
+                    reserved=reserved,
+                    granted=granted,
+                    held=held,
+                    settled=settled,
+                )
+            )
+        if not rows:
+            place = rule.budget.scope_text
+            found.append(
+                Standing(budget=rule.budget, account=None, key="", place=place, start_us=span[0], end_us=span[1])
+            )
+    return found
+
+
+def standing_of(database: Database, rule: Rule, key: str, at_us: int) -> Standing:
+    """The account of a budget around a moment, without opening it: what a call would find."""
+    span = rule.spans(at_us)
+    rows = database.rows(
+        "SELECT id, posted, reserved, granted FROM accounts WHERE series = ? AND key = ? AND start_us = ?",
+        (rule.series, key, span[0]),
+    )
+    account, posted, reserved, granted = rows[0] if rows else (None, 0, 0, 0)
+    if account is None and rule.budget.limit is not None and span[0] <= rule.latest_us and span[1] is not None:
+        posted = spent(database, rule, span, key=key).get(key, 0)
+    return Standing(
+        budget=rule.budget,
+        account=account,
+        key=key,
+        place=rule.place(key),
+        start_us=span[0],
+        end_us=span[1],
+        posted=int(posted),
+        reserved=int(reserved),
+        granted=int(granted),
+    )
+
+
+def has_room(standing: Standing, amount: int) -> bool:
+    """Whether the account would hold the amount."""
+    return standing.limit is None or fits(standing.limit, standing.posted, standing.reserved, amount)
+
+
+def alerts(database: Database, org: str | None, since_us: int | None) -> list[Alert]:
+    """The rules that fired, the latest first; of one organisation and since a moment, where given."""
+    rows = database.rows(
+        'SELECT b.policy, a.rule, a.start_us, a.first_us, a.last_us, a."limit", a.times, a.facts FROM alerts a'
+        " JOIN budgets b ON b.version = (SELECT max(version) FROM budgets n WHERE n.series = a.series)"
+        " WHERE a.last_us >= ? ORDER BY a.last_us DESC, a.seq DESC",
+        (since_us or 0,),
+    )
+    found = [alert_of(Budget.from_json(policy), rest) for policy, *rest in rows]
+    return [one for one in found if org is None or one.org in (org, EACH)]
+
+
+_APPROVALS = """
+SELECT p.number, p.at_us, p.facts, p.amount, p.state, p.by, p.reason,
+  (SELECT policy FROM budgets b WHERE b.series = a.series ORDER BY version DESC LIMIT 1)
+FROM approvals p JOIN accounts a ON a.id = p.account
+"""
+
+
+def approvals(database: Database, *, pending_only: bool) -> list[Approval]:
+    """What was asked for, the latest first."""
+    where = " WHERE p.state = 'pending'" if pending_only else ""
+    found = []
+    for number, at_us, facts, amount, state, by, reason, policy in database.rows(
+        f"{_APPROVALS}{where} ORDER BY p.number DESC"
+    ):
+        said = json.loads(facts)
+        found.append(
+            Approval(
+                number=number,
+                at_us=at_us,
+                budget=None if policy is None else Budget.from_json(policy),
+                place=said["place"],
+                model=said.get("model"),
+                amount=int(amount),
+                state=state,
+                by=by,
+                reason=reason,
+            )
+        )
+    return found
+
+
+def decide(
+    database: Database,
+    book: Book,
+    number: int,
+    *,
+    grant: bool,
+    amount: int | None,
+    by: str | None,
+    reason: str | None,
+    now_us: int,
+) -> None:
+    """Grant or refuse an approval. Granted, its account may go over its limit by the amount, in this window."""
+    found = database.rows("SELECT account, amount, state FROM approvals WHERE number = ?", (number,))
+    if not found or found[0][2] != "pending":
+        state = f"is {found[0][2]} already" if found else "does not exist"
+        raise InputError(f"approval {number} {state}: see the pending ones")
+    database.execute(
+        "UPDATE approvals SET state = ?, decided_us = ?, by = ?, reason = ? WHERE number = ?",
+        ("granted" if grant else "refused", now_us, by, reason, number),
+    )
+    if grant:
+        grant_to(database, book, found[0][0], int(found[0][1]) if amount is None else amount, _note(by, reason), now_us)
+
+
+def grant_to(database: Database, book: Book, account: int, amount: int, note: str, now_us: int) -> None:
+    """Let an account come to so much more in its window, as an entry that says who did it and why."""
+    sheet = Sheet(database, book, now_us)
+    sheet.line(account).granted += amount
+    sheet.flush("grant", note=note)
+
+
+def _note(by: str | None, reason: str | None) -> str:
+    return f"by {by or 'somebody'}: {reason or 'approved'}"

@@ -1,0 +1,426 @@
+"""Budgets as values: what they cover, what they allow, and what a call comes to under them. Pure.
+
+A budget covers the calls of its scope: equalities over attribution, provider and model. `agent=*` gives each agent an
+account of its own; `model=gpt-4o*` means every model whose name begins so. A model is meant by the name that answered
+or by the name that was asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from farthing.errors import InputError
+from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, Event
+from farthing.money import pico_to_usd, usd_to_pico
+from farthing.windows import KEYED, WINDOWS, Span, Spans, zone
+
+UNITS_OF_BUDGETS = ("usd", "tokens", "calls")
+MODES = ("hard", "soft", "shadow")
+"""hard: denies; soft: allows and alerts; shadow: allows and notes what it would have denied."""
+
+SCOPE_FIELDS = (*(name for name in ATTRIBUTION_FIELDS if name != "org"), "provider", "model")
+EACH = "*"
+MOST_PICO = 9_000_000 * 10**12
+"""The highest limit of a dollar budget: 64-bit picodollars end at $9.2 million."""
+
+
+def _nothing() -> Mapping[str, str]:
+    return EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A limit for a scope and a window, in a mode. Equal values are the same budget.
+
+    name         unique in its organisation
+    org          the organisation; `*`: each organisation by itself
+    scope        {field: text}: `SCOPE_FIELDS` and `metadata.<key>`; text `*` means each value by itself
+    unit, limit  usd (limit in picodollars), tokens or calls; a limit of None only lists `models`
+    window, tz   a word of `WINDOWS`; calendar windows are those of the time zone
+    mode         hard, soft or shadow
+    thresholds   fractions of the limit at which an alert is raised, once a window
+    on_exceed    deny; `downgrade:MODEL`: try a cheaper model; ask: somebody may allow it
+    on_unpriced  deny or allow calls whose price nobody knows (of dollar budgets)
+    models       where given, no other models may be called in the scope; a trailing `*` stands for any ending
+    owner        who answers for it; critical: what it covers is spared by `pause_noncritical`
+    """
+
+    name: str
+    limit: int | None
+    unit: str = "usd"
+    org: str = "default"
+    scope: Mapping[str, str] = field(default_factory=_nothing)
+    window: str = "total"
+    tz: str = "UTC"
+    mode: str = "hard"
+    thresholds: tuple[Decimal, ...] = (Decimal("0.8"), Decimal(1))
+    on_exceed: str = "deny"
+    on_unpriced: str = "deny"
+    models: tuple[str, ...] = ()
+    owner: str | None = None
+    critical: bool = False
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("unit", self.unit, UNITS_OF_BUDGETS),
+            ("window", self.window, WINDOWS),
+            ("mode", self.mode, MODES),
+            ("on_unpriced", self.on_unpriced, ("deny", "allow")),
+        ):
+            if value not in known:
+                raise InputError(f"budget {self.name!r}: {what} = {value!r}: must be one of {', '.join(known)}")
+        if not self.name or not isinstance(self.name, str):
+            raise InputError(f"a budget's name is text, not {self.name!r}")
+        downgrade = self.on_exceed.startswith("downgrade:") and len(self.on_exceed) > len("downgrade:")
+        if self.on_exceed not in ("deny", "ask") and not downgrade:
+            raise InputError(
+                f"budget {self.name!r}: on_exceed = {self.on_exceed!r}: must be deny, ask or downgrade:<model>"
+            )
+        if self.limit is None and not self.models:
+            raise InputError(f"budget {self.name!r} limits nothing: give usd=, tokens=, calls= or models=")
+        if self.limit is not None and (type(self.limit) is not int or self.limit < 0):
+            raise InputError(f"budget {self.name!r}: limit = {self.limit!r}: must be a whole number, 0 or more")
+        for name in self.scope:
+            if name not in SCOPE_FIELDS and not name.startswith("metadata."):
+                raise InputError(
+                    f"budget {self.name!r}: unknown scope field {name!r}: name one of {', '.join(SCOPE_FIELDS)} or "
+                    "metadata.<key>"
+                )
+        zone(self.tz)
+
+    @property
+    def scope_text(self) -> str:
+        """The scope as it is written: `agent=researcher,model=gpt-4o`; of everything `*`."""
+        return ",".join(f"{name}={value}" for name, value in sorted(self.scope.items())) or "*"
+
+    @property
+    def shape(self) -> str:
+        """What of it decides which calls it counts, and how: while this stays, its accounts do."""
+        return json.dumps([self.org, sorted(self.scope.items()), self.unit, self.window, self.tz])
+
+    def amount_text(self, amount: int) -> str:
+        """An amount in words: `$1.25`, `12,000 tokens`."""
+        return amount_text(self.unit, amount)
+
+    def to_json(self) -> str:
+        """The budget as JSON text, for `from_json`."""
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        return json.dumps(
+            {**said, "scope": dict(self.scope), "thresholds": [str(t) for t in self.thresholds]}, ensure_ascii=False
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Budget:
+        """The budget that `to_json` wrote. Fields of newer versions are left out."""
+        known = {f.name for f in fields(cls)}
+        said = {name: value for name, value in json.loads(text).items() if name in known}
+        said["thresholds"] = tuple(Decimal(t) for t in said.get("thresholds", ()))
+        said["models"] = tuple(said.get("models", ()))
+        return cls(**said)
+
+
+def amount_text(unit: str, amount: int) -> str:
+    """An amount of a unit in words: `$1.25`, `12,000 tokens`, `3 calls`."""
+    if unit != "usd":
+        return f"{amount:,} {unit if amount != 1 else unit[:-1]}"
+    usd = pico_to_usd(abs(amount))
+    text = f"{usd:,.2f}" if usd == usd.quantize(Decimal("0.01")) else f"{usd:,f}"
+    return f"{'-' if amount < 0 else ''}${text}"
+
+
+def scope_of(given: Mapping[str, Any] | str | None) -> dict[str, str]:
+    """A scope from a mapping or from `agent=researcher,model=gpt-4o`; None, empty text and `*`: everything."""
+    if given is None or given in ("", "*"):
+        return {}
+    if isinstance(given, Mapping):
+        return {name: str(value) for name, value in given.items() if value is not None}
+    found = {}
+    for pair in given.split(","):
+        name, equals, value = pair.strip().partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise InputError(f"scope {given!r}: {pair!r} is not name=value; write it as agent=researcher,model=gpt-4o")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def make_budget(
+    scope: Mapping[str, Any] | str | None = None,
+    *,
+    usd: Any = None,
+    tokens: int | None = None,
+    calls: int | None = None,
+    per: str = "total",
+    name: str | None = None,
+    **more: Any,
+) -> Budget:
+    """A budget in a user's words: `make_budget("agent=researcher", usd=50, per="day", tz="Europe/Amsterdam")`.
+
+    One of usd, tokens and calls is the limit; `more` are the other fields of `Budget`. Its name is made of the scope,
+    window and unit unless given. What cannot be: InputError.
+    """
+    limits = {unit: value for unit, value in (("usd", usd), ("tokens", tokens), ("calls", calls)) if value is not None}
+    if len(limits) > 1:
+        raise InputError(f"a budget has one limit, not {' and '.join(limits)}: make one budget for each")
+    unit, given = next(iter(limits.items()), ("calls", None))
+    covered = scope_of(scope)
+    org = covered.pop("org", None)
+    if org is not None:
+        more.setdefault("org", org)
+    for plural in ("thresholds", "models"):
+        if plural in more:
+            more[plural] = _several(plural, more[plural])
+    if unknown := set(more) - {f.name for f in fields(Budget)}:
+        raise InputError(f"a budget has no {', '.join(sorted(unknown))}: see farthing.Budget")
+    limit = None if given is None else money(given, "usd") if unit == "usd" else count_of(given, unit)
+    words = ",".join(f"{key}={value}" for key, value in sorted(covered.items())) or "everything"
+    return Budget(
+        name=name or f"{words} {'models' if limit is None else unit} per {per}",
+        limit=limit,
+        unit=unit,
+        scope=covered,
+        window=per,
+        **more,
+    )
+
+
+def _several(name: str, given: Any) -> tuple[Any, ...]:
+    values = (given,) if isinstance(given, str | int | float | Decimal) else tuple(given)
+    if name == "models":
+        return tuple(str(value) for value in values)
+    found = []
+    for value in values:
+        share = Decimal(str(value))
+        if not share.is_finite() or share <= 0:
+            raise InputError(f"threshold {value!r}: must be a fraction of the limit above 0, e.g. 0.8")
+        found.append(share)
+    return tuple(found)
+
+
+def money(given: Any, what: str) -> int:
+    """US dollars in picodollars. Negative, NaN and infinite amounts, and what is no number: InputError."""
+    try:
+        pico = usd_to_pico(given)
+    except (ArithmeticError, TypeError, ValueError):
+        raise InputError(f"{what} = {given!r}: must be a finite amount of US dollars") from None
+    if pico < 0:
+        raise InputError(f"{what} = {given!r}: must not be negative")
+    if pico > MOST_PICO:
+        raise InputError(f"{what} = {given!r}: the embedded ledger holds amounts up to $9,000,000; split it")
+    return pico
+
+
+def count_of(given: Any, what: str) -> int:
+    """A whole number from 0 on. What is none: InputError."""
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0 or given > MOST_PICO:
+        raise InputError(f"{what} = {given!r}: must be a whole number, 0 or more")
+    return given
+
+
+class Amounts(NamedTuple):
+    """What one call comes to in every unit: picodollars (None: no price is known), tokens, calls."""
+
+    usd: int | None
+    tokens: int
+    calls: int
+
+    def of(self, unit: str) -> int:
+        """The amount in a unit; an unknown price is 0."""
+        return (self.usd or 0) if unit == "usd" else self.tokens if unit == "tokens" else self.calls
+
+
+def amounts_of(event: Event) -> Amounts:
+    """What an event adds to accounts; of a correction the signed difference. As `Totals.of`."""
+    counts: Mapping[str, Any] = event.usage_delta if event.corrects is not None else event.usage._counts
+    tokens = 0
+    if event.billed or event.corrects is not None:
+        tokens = int(counts.get("input_tokens", 0)) + int(counts.get("output_tokens", 0))
+    usd = 0 if event.billing == "subscription" else event.cost_pico or 0  # a flat plan's call is not money owed
+    return Amounts(usd, tokens, event.calls)
+
+
+class Subject(NamedTuple):
+    """Whose call it is, and to which model: what scopes are compared with."""
+
+    who: Attribution
+    provider: str | None
+    model: str
+    requested: str | None = None
+
+    @property
+    def asked(self) -> str:
+        """The model by the name it was asked for."""
+        return self.requested or self.model
+
+
+def subject_of(event: Event) -> Subject:
+    """Whose call an event is."""
+    return Subject(event.attribution, event.provider, event.model, event.requested_model)
+
+
+def named(pattern: str, model: str) -> bool:
+    """Whether a model's name is meant by a pattern: the same, or the same up to a trailing `*`."""
+    return model.startswith(pattern[:-1]) if pattern.endswith("*") else model == pattern
+
+
+class Rule:
+    """A budget compiled for matching.
+
+    series        the number of its accounts' series
+    seen, latest_us  the last event, and the latest moment of one, that the ledger knew when the series was opened
+    """
+
+    __slots__ = ("_checks", "_keys", "budget", "index", "latest_us", "marks", "seen", "series", "spans")
+
+    def __init__(self, budget: Budget, series: int = 0, seen: int = 0, latest_us: int = 0) -> None:
+        self.budget = budget
+        self.series = series
+        self.seen = seen
+        self.latest_us = latest_us
+        self.spans = Spans(budget.window, budget.tz)
+        self._checks = tuple((name, value) for name, value in sorted(budget.scope.items()) if value != EACH)
+        self._keys = key_fields(budget)
+        exact = [pair for pair in self._checks if pair[0] in ATTRIBUTION_FIELDS]
+        self.index = exact[0] if exact else None
+        limit = budget.limit or 0
+        self.marks = tuple((share, -(-Fraction(share) * limit // 1)) for share in sorted(budget.thresholds))
+
+    def key(self, subject: Subject) -> str | None:
+        """Which of the budget's accounts a call belongs to; None: it is not covered."""
+        budget = self.budget
+        if budget.org not in (EACH, subject.who.org):
+            return None
+        for name, wanted in self._checks:
+            if name == "model":
+                if not (named(wanted, subject.model) or (subject.requested and named(wanted, subject.requested))):
+                    return None
+            elif _text(subject, name) != wanted:
+                return None
+        if not self._keys:
+            return ""
+        values = [_text(subject, name) for name in self._keys]
+        if any(value is None for value in values):
+            return None
+        return str(values[0]) if len(values) == 1 else json.dumps(values, ensure_ascii=False)
+
+    def allows(self, model: str) -> bool:
+        """Whether the list of models has this one, or there is no list."""
+        return not self.budget.models or any(named(pattern, model) for pattern in self.budget.models)
+
+    def place(self, key: str) -> str:
+        """The account's scope in words, `*` replaced by whom it is."""
+        if not self._keys:
+            return self.budget.scope_text
+        values = [key] if len(self._keys) == 1 else json.loads(key)
+        scope = {**self.budget.scope, **dict(zip(self._keys, values, strict=True))}
+        return ",".join(f"{name}={value}" for name, value in sorted(scope.items()))
+
+
+def key_fields(budget: Budget) -> tuple[str, ...]:
+    """The fields whose values tell a budget's accounts apart, in their order."""
+    each = [name for name, value in budget.scope.items() if value == EACH]
+    if budget.org == EACH:
+        each.append("org")
+    if budget.window in KEYED:
+        each.append(budget.window)
+    return tuple(sorted(set(each)))
+
+
+def _text(subject: Subject, name: str) -> str | None:
+    if name == "model":
+        return subject.asked
+    if name == "provider":
+        return subject.provider
+    if name.startswith("metadata."):
+        value = subject.who.metadata.get(name[9:])
+        if value is None or isinstance(value, str):
+            return value
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    found: str | None = getattr(subject.who, name)
+    return found
+
+
+class Rules:
+    """All active budgets, found quickly for a call."""
+
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self.all = tuple(rules)
+        self._exact: dict[str, dict[str, list[Rule]]] = {}
+        self._others: list[Rule] = []
+        for rule in self.all:
+            if rule.index is None:
+                self._others.append(rule)
+            else:
+                self._exact.setdefault(rule.index[0], {}).setdefault(rule.index[1], []).append(rule)
+
+    def __bool__(self) -> bool:
+        return bool(self.all)
+
+    def covering(self, subject: Subject) -> list[tuple[Rule, str]]:
+        """The budgets that a call must fit, each with the account's key, in the order of their series."""
+        found = [(rule, key) for rule in self._others if (key := rule.key(subject)) is not None]
+        for name, by_value in self._exact.items():
+            value = getattr(subject.who, name)
+            for rule in by_value.get(value, ()) if value is not None else ():
+                if (key := rule.key(subject)) is not None:
+                    found.append((rule, key))
+        found.sort(key=_order)
+        return found
+
+
+def _order(pair: tuple[Rule, str]) -> tuple[int, str]:
+    return pair[0].series, pair[1]
+
+
+class Refusal(NamedTuple):
+    """One budget that a call does not fit. Amounts are in the budget's unit; `limit` includes what was granted.
+
+    why: limit, call (more than one call may cost), unpriced, model (not in its list)
+    """
+
+    budget: Budget
+    place: str
+    why: str
+    limit: int
+    posted: int
+    reserved: int
+    requested: int
+    span: Span
+    model: str
+    account: int | None = None
+    approval: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells this refusal from others in records of them."""
+        return f"{'denied' if self.budget.mode == 'hard' else 'would_deny'}:{self.why}"
+
+
+def unfit(rule: Rule, subject: Subject, amounts: Amounts) -> str | None:
+    """Why a call may not be made under a budget whatever has been spent, or None: `model`, `unpriced`, `call`."""
+    budget = rule.budget
+    if not rule.allows(subject.asked):
+        return "model"
+    if budget.limit is None:
+        return None
+    if budget.unit == "usd" and amounts.usd is None:
+        return "unpriced" if budget.on_unpriced == "deny" else None
+    if budget.window == "call" and amounts.of(budget.unit) > budget.limit:
+        return "call"
+    return None
+
+
+def fits(limit: int, posted: int, reserved: int, amount: int) -> bool:
+    """Whether an amount may be held. What costs nothing always may."""
+    return amount == 0 or posted + reserved + amount <= limit
+
+
+def raised(budget: Budget, limit: Any) -> Budget:
+    """The budget with another limit, in its own unit (US dollars, not picodollars)."""
+    if budget.limit is None:
+        raise InputError(f"budget {budget.name!r} has no limit to raise: it lists models")
+    return replace(budget, limit=money(limit, "limit") if budget.unit == "usd" else count_of(limit, "limit"))

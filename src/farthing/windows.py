@@ -1,0 +1,81 @@
+"""When the window of a budget begins and ends: of the calendar in an IANA time zone, or not of the calendar at all.
+
+A window is [start, end) in microseconds since 1970 UTC. Days are as long as the zone makes them: 23 and 25 hours where
+clocks change. There is nothing to reset: a later moment simply lies in another window.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from farthing.errors import InputError
+from farthing.event import from_us, to_us
+
+CALENDAR = ("minute", "hour", "day", "week", "month")
+KEYED = ("task", "session")
+"""Windows that are one task or one session: no time bounds them, the id names them."""
+WINDOWS = ("call", *KEYED, *CALENDAR, "total")
+
+Span = tuple[int, int | None]
+"""(start, end) in microseconds; an end of None never comes."""
+
+ALWAYS: Span = (0, None)
+_LENGTH_US = {"minute": 60_000_000, "hour": 3_600_000_000}
+
+
+@lru_cache(maxsize=256)
+def zone(name: str) -> ZoneInfo:
+    """The time zone with this IANA name. InputError where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InputError(f"unknown time zone {name!r}: name one of the IANA database, such as Europe/Berlin") from error
+
+
+def span(window: str, at_us: int, tz: str = "UTC") -> Span:
+    """The window of this kind around a moment. Weeks begin on Monday."""
+    if window not in CALENDAR:
+        return ALWAYS
+    if window in _LENGTH_US:
+        length = _LENGTH_US[window]
+        # A zone whose offset is not whole hours has its own full hours.
+        offset = from_us(at_us).astimezone(zone(tz)).utcoffset() or timedelta()
+        shift = (offset // timedelta(microseconds=1)) % length
+        start = at_us - (at_us + shift) % length
+        return start, start + length
+    today = from_us(at_us).astimezone(zone(tz)).date()
+    if window == "day":
+        first, after = today, today + timedelta(days=1)
+    elif window == "week":
+        first = today - timedelta(days=today.weekday())
+        after = first + timedelta(days=7)
+    else:
+        first = today.replace(day=1)
+        after = (first + timedelta(days=32)).replace(day=1)
+    return _midnight(first, tz), _midnight(after, tz)
+
+
+def _midnight(day: date, tz: str) -> int:
+    """The first moment of a local day. Where clocks skip midnight, that is the moment they jump."""
+    return to_us(datetime(day.year, day.month, day.day, tzinfo=zone(tz)))
+
+
+class Spans:
+    """Windows of one kind in one zone; the last one found is remembered, as most calls lie in it."""
+
+    __slots__ = ("_last", "_tz", "_window")
+
+    def __init__(self, window: str, tz: str) -> None:
+        self._window = window
+        self._tz = tz
+        self._last: Span = ALWAYS if window not in CALENDAR else (0, 0)
+
+    def __call__(self, at_us: int) -> Span:
+        """The window around a moment."""
+        last = self._last
+        if last[0] <= at_us and (last[1] is None or at_us < last[1]):
+            return last
+        self._last = found = span(self._window, at_us, self._tz)
+        return found
