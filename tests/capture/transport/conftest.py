@@ -252,10 +252,10 @@ def server() -> Iterator[Replay]:
 
 
 @pytest.fixture
-def replay(server: Replay) -> Iterator[Replay]:
+def replay(server: Replay) -> Replay:
     """The server, with nothing left of other tests."""
     server.serve()
-    yield server
+    return server
 
 
 class Metered:

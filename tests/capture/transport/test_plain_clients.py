@@ -128,7 +128,7 @@ def test_every_byte_arrives_and_the_usage_is_recorded(
     pick: Any,
     packers: Any,
 ) -> None:
-    """With each client and encoding the caller gets what it gets without us, and the event has the recording's usage."""
+    """With each client and encoding the caller gets what it gets without us; the event has the recording's usage."""
     if encoding is not None and encoding not in packers:
         pytest.skip(f"ENCODING MISSING: no library for {encoding}")
     if encoding == "zstd" and client.__name__.startswith("aiohttp"):
@@ -215,8 +215,8 @@ def test_a_background_response_is_recorded_when_it_is_fetched(replay: Any, meter
     """A response made in the background has its usage once it is fetched complete; fetched again, nothing changes."""
     client = pytest.importorskip("httpx2")
     head = {"id": "resp_1", "object": "response", "model": "gpt-4o-2024-08-06", "output": []}
-    usage = {"input_tokens": 50, "output_tokens": 9, "total_tokens": 59,
-             "input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}  # fmt: skip
+    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    usage = {"input_tokens": 50, "output_tokens": 9, "total_tokens": 59, **details}
     done = {**head, "status": "completed", "usage": usage}
     replies = [
         {**head, "status": "queued", "usage": None},
