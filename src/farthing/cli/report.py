@@ -15,7 +15,7 @@ from farthing.reports.screens import breakdown_page
 KEYS = (
     *("agent", "model", "user", "team", "provider", "day", "hour", "week", "month"),
     *(field for field in ATTRIBUTION_FIELDS if field not in ("agent", "user", "team")),
-    *("operation", "price_status", "usage_status", "status", "source", "requested_model"),
+    *("operation", "price_status", "usage_status", "status", "source", "requested_model", "billing"),
 )
 
 

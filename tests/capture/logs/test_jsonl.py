@@ -41,6 +41,7 @@ def test_an_event_line_with_everything() -> None:
         "usage_status": "estimated", "context": {"processing": "batch"}, "org": "acme", "team": "search",
         "agent": "researcher", "user": "u1", "metadata": {"region": "eu"}, "latency_ms": 812, "response_id": "r1",
         "attempt": 2, "error": "slow", "reported_cost_usd": "0.01",
+        "billing": "subscription",
     }  # fmt: skip
     (call,) = calls(line)
     assert call.at_us == to_us(datetime(2026, 11, 20, 14, 3, 11, 250_000, UTC))
@@ -48,7 +49,7 @@ def test_an_event_line_with_everything() -> None:
     assert (call.attribution.org, call.attribution.team, call.attribution.agent) == ("acme", "search", "researcher")
     assert dict(call.attribution.metadata) == {"region": "eu", "latency_ms": 812}
     assert (call.usage_status, dict(call.context), call.attempt) == ("estimated", {"processing": "batch"}, 2)
-    assert call.dedupe_key == "response:openai:r1"
+    assert (call.dedupe_key, call.billing) == ("response:openai:r1", "subscription")
 
 
 def test_counts_may_stand_beside_the_other_fields() -> None:
