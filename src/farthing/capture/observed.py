@@ -7,6 +7,7 @@ input from the request; what neither shows (reasoning, images, the part of a str
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 
@@ -182,6 +183,10 @@ def _estimated(found: Extraction, asked: Asked, answer: Answer, fault: str | Non
     if not units:
         return replace(found, reason=fault or found.reason)
     shown = int(units.get("output_tokens", 0))
+    if shown:
+        units["output_tokens"] = shown + _frame_tokens(answer)
+    if not shown and found.complete and answer.ended and not fault and found.operation != "embeddings":
+        units["output_tokens"] = 1  # an answer that ended is not nothing
     missing = list(_missing(found, asked, answer, fault, shown))
     words = f"no usage reported: input estimated from the request, output from {shown} tokens of visible text"
     return replace(
@@ -190,6 +195,18 @@ def _estimated(found: Extraction, asked: Asked, answer: Answer, fault: str | Non
         status="partial" if missing else "estimated",
         reason="; ".join((words, *missing)),
     )
+
+
+_CALL_IDS = ((re.compile(rb'"(toolu_\w+)"'), 30), (re.compile(rb'"(call_\w+)"'), 10))
+"""What marks a tool's call, and about how many tokens its frame takes: measured on recorded streams."""
+ANSWER_TOKENS = 2
+"""The marks around an answer."""
+
+
+def _frame_tokens(answer: Answer) -> int:
+    """About how many tokens of the output nobody sees: the marks around the answer and around calls of tools."""
+    body, _ = _unpacked(answer)
+    return ANSWER_TOKENS + sum(len(set(ids.findall(body))) * tokens for ids, tokens in _CALL_IDS)
 
 
 def _missing(found: Extraction, asked: Asked, answer: Answer, fault: str | None, shown: int) -> Iterable[str]:

@@ -66,6 +66,7 @@ def _pieces(event: JsonObject) -> Iterator[str]:
         for part in items(obj(obj(candidate).get("content")).get("parts")):
             yield from _texts(part, "text")
             yield from _arguments(obj(part).get("functionCall"))
+    yield from _texts(event.get("content_block"), "name", "text")
     block = obj(obj(event.get("contentBlockDelta")).get("delta"))  # Bedrock Converse, Nova
     yield from _texts(block, "text")
     yield from _texts(block.get("toolUse"), "input")
