@@ -42,7 +42,7 @@ def main() -> bool:
             detail=f"{per_s:,.0f} a second, {ours / TIMED * 1e6:.1f} us a line",
         )  # fmt: skip
         held &= claim(
-            "the time of json.loads alone", ours / parsing, at_most=15, detail=f"{parsing / TIMED * 1e6:.1f} us a line"
+            "the time of json.loads alone", ours / parsing, at_most=12, detail=f"{parsing / TIMED * 1e6:.1f} us a line"
         )
         held &= _memory(Path(folder), many)
     return held
