@@ -29,6 +29,10 @@ from decimal import Decimal
 from typing import Any
 
 
+SHOWN = 120
+"""Characters of a value that a message shows."""
+
+
 class FarthingError(Exception):
     """Base of all errors of farthing: catching it catches them all and nothing else."""
 
@@ -165,3 +169,9 @@ class TaskKilledError(_Halted):
 def _again(kind: type[Any], message: str, facts: dict[str, Any]) -> Any:
     """An error as it was, in the process that it was sent to."""
     return kind(message, **facts)
+
+
+def shown(value: object) -> str:
+    """The value as a message shows it: its `repr`, cut where a stranger's value would fill the screen."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]}...{text[-1]}"

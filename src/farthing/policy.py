@@ -235,7 +235,7 @@ class Amounts(NamedTuple):
 
 def amounts_of(event: Event) -> Amounts:
     """What an event adds to accounts; of a correction the signed difference. As `Totals.of`."""
-    counts: Mapping[str, Any] = event.usage_delta if event.corrects is not None else event.usage._counts
+    counts: Mapping[str, Any] = event.usage_delta if event.corrects is not None else event.usage.counts
     tokens = 0
     if event.billed or event.corrects is not None:
         tokens = int(counts.get("input_tokens", 0)) + int(counts.get("output_tokens", 0))

@@ -16,7 +16,7 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import Any
 
-from farthing.errors import UsageError
+from farthing.errors import UsageError, shown
 
 Quantity = int | Decimal
 """Tokens and other counted things are ints; measured things (seconds) may be Decimals."""
@@ -122,7 +122,13 @@ class Usage:
     key, the value and the rule: unknown units, negative, NaN, a fraction of a counted unit, a subset above its total.
     """
 
-    __slots__ = ("_closed", "_counts", "problems")
+    __slots__ = ("closed", "counts", "problems")
+
+    counts: Mapping[str, Quantity]
+    """Every unit that is not 0, in the order given. Not to be changed: `to_dict()` gives a dict of your own."""
+
+    closed: bool
+    """Whether the counts can be priced as they stand: possible, and every containing unit given."""
 
     problems: tuple[str, ...]
     """Why the counts cannot be, where a provider reported impossible ones (`Usage.reported`); else empty."""
@@ -134,14 +140,15 @@ class Usage:
                 value = _checked(name, value)
             if value:
                 counts[name] = value
-        self._counts = counts
-        self.problems = ()
-        self._closed = True
+        closed = True
         if not _is_simple(counts):
             impossible, incomplete = _defects(counts)
             if impossible:
                 raise UsageError(impossible[0])
-            self._closed = not incomplete
+            closed = not incomplete
+        _set_counts(self, counts)
+        _set_problems(self, ())
+        _set_closed(self, closed)
 
     @classmethod
     def reported(cls, units: Mapping[str, Any]) -> Usage:
@@ -166,36 +173,39 @@ class Usage:
             else:
                 if checked:
                     counts[name] = checked
-        return cls._kept(counts, tuple(problems))
+        return cls.restored(counts, tuple(problems))
 
     @classmethod
-    def _kept(cls, counts: dict[str, Quantity], problems: tuple[str, ...]) -> Usage:
+    def restored(cls, counts: dict[str, Quantity], problems: tuple[str, ...] = ()) -> Usage:
+        """A usage of counts that were checked one by one before, as a ledger kept them: possible together or not.
+
+        The dict is taken over, not copied. `problems` are those known; what cannot be together is added to them.
+        """
         self = object.__new__(cls)
-        self._counts = counts
-        self._closed = False
-        self.problems = problems
+        closed = True
         if problems or not _is_simple(counts):
             impossible, incomplete = _defects(counts)
-            self.problems = tuple(dict.fromkeys((*problems, *impossible)))
-            self._closed = not self.problems and not incomplete
-        else:
-            self._closed = True
+            problems = tuple(dict.fromkeys((*problems, *impossible)))
+            closed = not problems and not incomplete
+        _set_counts(self, counts)
+        _set_problems(self, problems)
+        _set_closed(self, closed)
         return self
 
     def __getattr__(self, name: str) -> Quantity:
         if name in UNITS:
-            return self._counts.get(name, 0)
+            return self.counts.get(name, 0)
         raise AttributeError(f"Usage has no unit {name!r}{_near(name)}")
 
     @property
     def input_tokens(self) -> int:
         """All tokens that went in, cached ones included."""
-        return int(self._counts.get("input_tokens", 0))
+        return int(self.counts.get("input_tokens", 0))
 
     @property
     def output_tokens(self) -> int:
         """All tokens that came out, reasoning included."""
-        return int(self._counts.get("output_tokens", 0))
+        return int(self.counts.get("output_tokens", 0))
 
     @property
     def total_tokens(self) -> int:
@@ -204,20 +214,15 @@ class Usage:
 
     def get(self, name: str) -> Quantity:
         """The count of one unit, 0 where none was given."""
-        return self._counts.get(name, 0)
+        return self.counts.get(name, 0)
 
     def items(self) -> Iterator[tuple[str, Quantity]]:
         """(unit, count) of every unit that is not 0, in the order given."""
-        return iter(self._counts.items())
+        return iter(self.counts.items())
 
     def to_dict(self) -> dict[str, Quantity]:
         """A new dict of every unit that is not 0."""
-        return dict(self._counts)
-
-    @property
-    def closed(self) -> bool:
-        """Whether the counts can be priced as they stand: possible, and every containing unit given."""
-        return self._closed
+        return dict(self.counts)
 
     def completed(self) -> dict[str, Quantity]:
         """The counts with what they imply filled in, every one ≥ 0: what pricing reads when `closed` is false.
@@ -226,38 +231,40 @@ class Usage:
         (cache reads, images) exceed their total together, their overlap is what exceeds it. Impossible counts are cut
         to what is possible.
         """
-        return _completed(self._counts)
+        return _completed(self.counts)
 
     def __bool__(self) -> bool:
-        return bool(self._counts)
+        return bool(self.counts)
 
     def __add__(self, other: object) -> Usage:
         if not isinstance(other, Usage):
             return NotImplemented
-        counts = dict(self._counts)
-        for name, value in other._counts.items():
+        counts = dict(self.counts)
+        for name, value in other.counts.items():
             counts[name] = counts.get(name, 0) + value
-        return Usage._kept({k: v for k, v in counts.items() if v}, self.problems + other.problems)
+        return Usage.restored({k: v for k, v in counts.items() if v}, self.problems + other.problems)
 
     def __radd__(self, other: object) -> Usage:
         return self if other == 0 else NotImplemented  # lets sum() work
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Usage) and self._counts == other._counts
+        return isinstance(other, Usage) and self.counts == other.counts
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._counts.items()))
+        return hash(frozenset(self.counts.items()))
 
     def __repr__(self) -> str:
-        return f"Usage({', '.join(f'{name}={value}' for name, value in self._counts.items())})"
+        return f"Usage({', '.join(f'{name}={value}' for name, value in self.counts.items())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Usage._kept, (self._counts, self.problems))
+        return (Usage.restored, (self.counts, self.problems))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in UNITS:
-            raise AttributeError(f"Usage is immutable: make a new one instead of setting {name}")
-        object.__setattr__(self, name, value)
+        raise AttributeError(f"Usage is immutable: make a new one instead of setting {name}")
+
+
+_set_counts, _set_closed, _set_problems = (Usage.__dict__[name].__set__ for name in ("counts", "closed", "problems"))
+"""What sets a slot in spite of `__setattr__`, at the speed of a plain attribute."""
 
 
 def _near(name: str) -> str:
@@ -285,12 +292,12 @@ def _number(value: object) -> Quantity | None:
 def _checked(name: str, value: object) -> Quantity:
     """The value of one unit, alone: known unit, a number, not negative, whole where it must be. Else UsageError."""
     if name not in UNITS:
-        raise UsageError(f"unknown unit {name!r} (= {value!r}){_near(name)}")
+        raise UsageError(f"unknown unit {name!r} (= {shown(value)}){_near(name)}")
     if value is None:
         return 0
     number = _number(value)
     if number is None:
-        raise UsageError(f"{name} = {value!r}: must be a finite number")
+        raise UsageError(f"{name} = {shown(value)}: must be a finite number")
     if number < 0:
         raise UsageError(f"{name} = {value}: must not be negative")
     if isinstance(number, Decimal) and name in _WHOLE:

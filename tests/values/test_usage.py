@@ -185,3 +185,26 @@ def test_text_with_a_huge_exponent_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="finite number"):
         Usage(input_tokens="1e999999999")
     assert Usage.reported({"input_tokens": "1e999999999"}).problems
+
+
+def test_nothing_of_a_usage_can_be_set() -> None:
+    """Units, counts and problems alike: a usage in an event is what was recorded."""
+    usage = Usage(input_tokens=5)
+    for name in ("input_tokens", "audio_seconds", "counts", "problems", "closed", "nonsense"):
+        with pytest.raises(AttributeError, match=f"immutable.*{name}"):
+            setattr(usage, name, 1)
+    assert dict(usage.counts) == {"input_tokens": 5}
+
+
+def test_kept_counts_come_back_as_they_were_possible_or_not() -> None:
+    """What a ledger kept is not refused when it is read; what cannot be is listed again."""
+    assert Usage.restored({"input_tokens": 5}) == Usage(input_tokens=5)
+    impossible = Usage.restored({"input_tokens": 5, "cache_read_tokens": 6})
+    assert "cannot exceed its 5" in impossible.problems[0] and not impossible.closed
+
+
+def test_a_message_shows_the_beginning_of_a_value_that_would_fill_the_screen() -> None:
+    """A stranger's value of 5,000 digits is cut."""
+    with pytest.raises(UsageError, match="must be a finite number") as error:
+        Usage(input_tokens="9" * 5000)
+    assert len(str(error.value)) < 250

@@ -90,7 +90,7 @@ def to_json(value: Any) -> str:
 def prepare(event: Event, price_record: str | None) -> Prepared:
     """The event as a row. LedgerError where a number does not fit into the ledger's 64 bits."""
     correction = event.corrects is not None
-    counts = event.usage_delta if correction else event.usage._counts
+    counts = event.usage_delta if correction else event.usage.counts
     take = counts.get
     tokens: tuple[Quantity, ...] = (
         take("input_tokens", 0),
@@ -126,7 +126,7 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         *_attribution_fields(who),
         to_json(who.metadata) if who.metadata else None,
         to_json(event.context) if event.context else None,
-        to_json(_texts(event.usage._counts)) if correction else None,
+        to_json(_texts(event.usage.counts)) if correction else None,
         to_json(event.usage.problems) if event.usage.problems else None,
         to_json(event.fingerprints) if event.fingerprints else None,
     )
@@ -177,7 +177,7 @@ def to_event(row: Sequence[Any]) -> Event:
     fields["cache_hit"] = bool(fields["cache_hit"])
     return Event(
         attribution=Attribution(**who),
-        usage=Usage._kept(counts, tuple(json.loads(problems)) if problems else ()),  # as they were, possible or not
+        usage=Usage.restored(counts, tuple(json.loads(problems)) if problems else ()),  # as they were, possible or not
         **fields,
     )
 
