@@ -28,7 +28,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-
 SHOWN = 120
 """Characters of a value that a message shows."""
 
