@@ -74,6 +74,13 @@ def test_good_lines_are_kept_and_bad_ones_are_told(store: Store, tmp_path: Path)
     assert "must not be negative" in tally.problems[1].reason and "UTF-8" in tally.problems[2].reason
 
 
+def test_counts_beyond_the_ledgers_reach_do_not_stop_the_others(store: Store, tmp_path: Path) -> None:
+    """The line is told; those before and after it in the same lot are kept."""
+    path = written(tmp_path / "a.jsonl", LINE, {**LINE, "input_tokens": 10**18}, {**LINE, "agent": "z"})
+    tally = bring(store, path)
+    assert (tally.counts.added, [problem.line for problem in tally.problems]) == (2, [2])
+
+
 def test_a_file_that_cannot_be_read_does_not_stop_the_others(store: Store, tmp_path: Path) -> None:
     """A missing file and a directory are problems; the next file is read."""
     good = written(tmp_path / "good.jsonl", LINE)

@@ -157,8 +157,8 @@ def _reported(name: str, given: Any) -> Decimal:
         pico = usd_to_pico(given)
     except (ArithmeticError, TypeError, ValueError):
         pico = -1
-    if isinstance(given, bool) or pico < 0:
-        raise BadLine(f"{name} = {given!r}: must be a finite amount of US dollars, not negative")
+    if isinstance(given, bool) or not 0 <= pico < 2**63:
+        raise BadLine(f"{name} = {str(given)[:40]}: must be an amount of US dollars, not negative, below 9 million")
     return pico_to_usd(pico)
 
 

@@ -15,7 +15,7 @@ from farthing.capture.logs.csv_rows import Reading, read_rows
 from farthing.capture.logs.files import LINE_LIMIT, Source, looks_like, opened
 from farthing.capture.logs.jsonl import read_json, read_value
 from farthing.capture.logs.values import BadLine, Outcome, Problem, Read
-from farthing.errors import InputError
+from farthing.errors import InputError, LedgerError
 from farthing.event import EMPTY, Attribution
 from farthing.ledger.store import Counts, Entry, Store
 from farthing.pricing.catalog import Catalog
@@ -91,23 +91,43 @@ def _no_collector() -> Iterator[None]:
 
 def _import(source: Source, store: Store, catalog: Catalog, options: Options, tally: Tally, progress: Progress) -> None:
     lot: list[Entry] = []
+    numbers: list[int] = []
 
     def keep() -> None:
-        tally.counts += store.append_many(lot)
+        read, lines = lot.copy(), numbers.copy()
         lot.clear()
+        numbers.clear()
+        try:
+            tally.counts += store.append_many(read)
+        except LedgerError as error:
+            if type(error) is not LedgerError:  # the ledger itself failed: full, busy, damaged, ...
+                raise
+            _keep_one_by_one(store, read, lines, source.name, tally)
         progress(source, tally)
 
     try:
-        for entry in _entries(source, catalog, options, tally):
+        for number, entry in _entries(source, catalog, options, tally):
             lot.append(entry)
+            numbers.append(number)
             if len(lot) == LOT:
                 keep()
     finally:  # what was read before a file broke off is kept
         keep()
 
 
-def _entries(source: Source, catalog: Catalog, options: Options, tally: Tally) -> Iterator[Entry]:
-    """The priced events of a file, problems and skipped lines told to the tally."""
+def _keep_one_by_one(store: Store, lot: list[Entry], numbers: list[int], file: str, tally: Tally) -> None:
+    """The entries of a lot in which one was refused, e.g. counts beyond the ledger's 64 bits: that one is a problem."""
+    for number, entry in zip(numbers, lot, strict=True):
+        try:
+            tally.counts += store.append_many([entry])
+        except LedgerError as error:
+            if type(error) is not LedgerError:
+                raise
+            tally.problem(Problem(file, number, str(error)))
+
+
+def _entries(source: Source, catalog: Catalog, options: Options, tally: Tally) -> Iterator[tuple[int, Entry]]:
+    """(line number, priced event) of a file, problems and skipped lines told to the tally."""
     told_apart = _Occurrences()
     finish = options.finish
     for number, outcome in _outcomes(source, options):
@@ -117,7 +137,7 @@ def _entries(source: Source, catalog: Catalog, options: Options, tally: Tally) -
             for part, call in enumerate(outcome.calls):
                 if occurrence is not None and call.dedupe_key is None:
                     call = replace(call, dedupe_key=f"{occurrence}#{part}" if part else occurrence)
-                yield price_call(catalog, call if finish is None else finish(call))
+                yield number, price_call(catalog, call if finish is None else finish(call))
         elif isinstance(outcome, Problem):
             tally.problem(outcome if outcome.line else Problem(outcome.file, number, outcome.reason))
         else:
