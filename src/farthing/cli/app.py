@@ -16,6 +16,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "explain": ("farthing.cli.evidence:explain", "Why an event costs what it costs, line by line."),
         "verify": ("farthing.cli.evidence:verify", "Recompute every cost from its kept price record."),
         "record": ("farthing.cli.record:record", "Record one call."),
+        "run": ("farthing.cli.run:run", "Meter a program without a change to its code."),
+        "doctor": ("farthing.cli.doctor:doctor", "What is metered and what is not, and what to do."),
         "import": ("farthing.cli.imports:import_", "Read recorded responses, event lines or CSV."),
         "export": ("farthing.cli.imports:export", "Write events as lines that can be imported."),
         "price": ("farthing.cli.price:price", "What a call costs, or would cost with other models."),

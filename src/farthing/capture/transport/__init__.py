@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
 
+from farthing.capture.fault_log import keep_faults, leave_faults
 from farthing.capture.later import LATER
 from farthing.capture.meter import Meter
 from farthing.capture.threads import follow_threads, leave_threads
@@ -70,6 +71,7 @@ def instrument(
         tell=settings.attribution_hosts,
     )
     follow_threads()
+    keep_faults()
     _waiting.start()
 
 
@@ -80,6 +82,7 @@ def uninstrument() -> None:
     with _lock:
         _patches.undo()
     leave_threads()
+    leave_faults()
     LATER.flush()
 
 
