@@ -7,15 +7,62 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from farthing import scopes
 from farthing.capture.otel_spans import SpanFacts
-from farthing.event import Event, now_us
+from farthing.event import ATTRIBUTION_FIELDS, Event, now_us
 from farthing.pricing.catalog import Catalog
 from farthing.recording import NO_MODEL, Call, Entry, price_call
 from farthing.tracker import CostTracker
+
+_FIELD_OF = {
+    "thread_id": "session",
+    "session_id": "session",
+    "conversation_id": "session",
+    "user_id": "user",
+    "lc_agent_name": "agent",
+    "agent_name": "agent",
+    "agent_type": "agent",
+    "langgraph_node": "step",
+}
+_OWN = ("ls_", "langgraph_", "checkpoint_", "__", "lc_", "langfuse_", "LANGSMITH_", "revision_id")
+"""Metadata that tools keep for themselves."""
+_KEPT, _LENGTH = 32, 512
+
+
+def who_of(metadata: Mapping[str, Any], tags: Iterable[Any] | None = None) -> dict[str, Any]:
+    """Who a call is for, by another tool's metadata and tags: fields of `Attribution`, the rest as metadata.
+
+    A field of ours is taken by its name, but for the organisation, which is not theirs to say. Long values stay out.
+    """
+    who: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for name, value in metadata.items():
+        if not isinstance(value, str | int | float | bool) or value == "" or len(str(value)) > _LENGTH:
+            continue
+        field = name if name in ATTRIBUTION_FIELDS and name != "org" else _FIELD_OF.get(name)
+        if field and isinstance(value, str | int) and not isinstance(value, bool):
+            who.setdefault(field, str(value))
+        elif not name.startswith(_OWN) and len(rest) < _KEPT:
+            rest[name] = value
+    if told := [str(tag)[:_LENGTH] for tag in tags or () if not str(tag).startswith("seq:step")]:
+        rest["tags"] = told[:_KEPT]
+    if rest:
+        who["metadata"] = rest
+    return who
+
+
+def run_key(run_id: Any) -> str:
+    """The dedupe key of a run of LangChain's, which LangSmith knows by the same id."""
+    return f"run:{run_id}"
+
+
+def span_key(trace_id: str, span_id: str) -> str:
+    """The dedupe key of a span, which Langfuse knows by the same ids. Both in hexadecimal."""
+    return f"span:{trace_id}:{span_id}"
 
 
 def priced(catalog: Catalog, call: Call) -> Entry:

@@ -131,7 +131,7 @@ def _members(baggage: str) -> Iterator[tuple[str, str]]:
     for member in baggage[:MAX_BAGGAGE].split(","):
         if _is_ours(member):
             name, _, value = member.split(";")[0].strip().partition("=")
-            yield unquote(name.strip()).removeprefix(BAGGAGE_PREFIX), value.strip()
+            yield name.strip().removeprefix(BAGGAGE_PREFIX), value.strip()
 
 
 def _take(name: str, encoded: str, fields: dict[str, str], metadata: dict[str, str]) -> bool:

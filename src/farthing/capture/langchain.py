@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -21,9 +21,9 @@ from farthing import scopes
 from farthing.capture import process
 from farthing.capture.counts import mapping, of_langchain, of_openai
 from farthing.capture.faults import guarded
-from farthing.capture.foreign import Sightings, priced
+from farthing.capture.foreign import Sightings, priced, run_key, who_of
 from farthing.capture.otel_spans import tier_context
-from farthing.event import ATTRIBUTION_FIELDS, Attribution, now_us
+from farthing.event import Attribution, now_us
 from farthing.pricing.extract.origin import resolve
 from farthing.recording import NO_MODEL, Call
 from farthing.tracker import CostTracker
@@ -32,18 +32,6 @@ from farthing.usage import Usage
 SOURCE = "langchain"
 REMEMBERED = 10_000
 """Runs under way that are remembered; the oldest is let go first."""
-
-_FIELD_OF = {
-    "thread_id": "session",
-    "session_id": "session",
-    "conversation_id": "session",
-    "user_id": "user",
-    "lc_agent_name": "agent",
-    "agent_name": "agent",
-    "langgraph_node": "step",
-}
-_OWN = ("ls_", "langgraph_", "checkpoint_", "__", "lc_")
-"""Metadata that LangChain keeps for itself."""
 
 
 @dataclass(slots=True)
@@ -135,7 +123,7 @@ class FarthingCallbackHandler(BaseCallbackHandler):  # type: ignore[misc]
             frame=scopes.here(),
             model=metadata.get("ls_model_name") or asked.get("model") or asked.get("model_name"),
             provider=metadata.get("ls_provider"),
-            who=_attribution(metadata, more.get("tags")),
+            who=who_of(metadata, more.get("tags")),
         )
         with self._lock:
             self._runs[run_id] = run
@@ -155,7 +143,7 @@ class FarthingCallbackHandler(BaseCallbackHandler):  # type: ignore[misc]
         for number, call in enumerate(_calls(response, run, attribution, error)):
             if call.response_id is None and self._sightings.claim(call) is not None:
                 continue
-            key = None if call.response_id else f"{SOURCE}:{run_id}#{number}" if number else f"{SOURCE}:{run_id}"
+            key = None if call.response_id else f"{run_key(run_id)}#{number}" if number else run_key(run_id)
             self._record(call, key, run.frame)
 
     def _record(self, call: Call, key: str | None, frame: scopes.Frame | None) -> None:
@@ -170,25 +158,6 @@ class FarthingCallbackHandler(BaseCallbackHandler):  # type: ignore[misc]
                 return run.parent or run_id, name
             run_id, run, name = run.parent, above, above.name
         return run_id, name
-
-
-def _attribution(metadata: Mapping[str, Any], tags: Iterable[str] | None) -> dict[str, Any]:
-    """Who a run is for, by its metadata and tags."""
-    who: dict[str, Any] = {}
-    rest: dict[str, Any] = {}
-    for name, value in metadata.items():
-        if not isinstance(value, str | int | float | bool) or value == "":
-            continue
-        field_name = name if name in ATTRIBUTION_FIELDS else _FIELD_OF.get(name)
-        if field_name and isinstance(value, str | int) and not isinstance(value, bool):
-            who.setdefault(field_name, str(value))
-        elif not name.startswith(_OWN):
-            rest[name] = value
-    if tags := [tag for tag in tags or () if not tag.startswith("seq:step")]:
-        rest["tags"] = tags
-    if rest:
-        who["metadata"] = rest
-    return who
 
 
 def _calls(response: Any, run: _Run, who: Attribution, error: BaseException | None) -> Iterator[Call]:

@@ -20,7 +20,7 @@ from typing import Any
 from farthing import scopes
 from farthing.capture import process
 from farthing.capture.faults import guarded
-from farthing.capture.foreign import Sightings, call_of_span, priced
+from farthing.capture.foreign import Sightings, call_of_span, priced, span_key
 from farthing.capture.otel import SPAN_AT_DISPATCH, TRACER_NAME, follow_spans
 from farthing.capture.otel_spans import SpanFacts, read_span
 from farthing.event import Attribution, Event
@@ -148,7 +148,7 @@ class FarthingSpanProcessor:
         call = call_of_span(
             facts,
             at_us=(span.start_time or 0) // 1000,
-            key=f"span:{context.trace_id:032x}:{context.span_id:016x}",
+            key=span_key(f"{context.trace_id:032x}", f"{context.span_id:016x}"),
             source=f"{SOURCE}:{getattr(span.instrumentation_scope, 'name', '') or 'unknown'}",
             error=error,
         )

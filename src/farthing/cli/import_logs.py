@@ -22,6 +22,7 @@ from farthing.capture.logs.gemini_cli import GeminiCli
 from farthing.capture.logs.opencode import OpenCode
 from farthing.capture.logs.positions import Positions
 from farthing.cli.frame import App, now, pass_app, shared_options
+from farthing.cli.import_tools import TOOLS, tool_command
 from farthing.cli.tallies import defaults, hashing, tell, values
 from farthing.errors import InputError
 from farthing.event import Attribution, to_us
@@ -39,16 +40,17 @@ _SHARED = ("--json", "--ledger")
 
 
 class FilesOrAgent(click.Command):
-    """The `import` command: with the name of an agent first, the command that reads this agent's logs."""
+    """The `import` command: with the name of an agent or tool first, the command that reads its logs or history."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """The context of whichever command is meant. A file of an agent's name is meant where there is one."""
         place = _first(args)
-        if place is not None and args[place] in AGENTS and not Path(args[place]).exists():
-            rest = args[:place] + args[place + 1 :]
-            return agent_command(args[place]).make_context(f"{info_name} {args[place]}", rest, parent, **extra)
+        if place is not None and args[place] in (*AGENTS, *TOOLS) and not Path(args[place]).exists():
+            name, rest = args[place], args[:place] + args[place + 1 :]
+            meant = agent_command(name) if name in AGENTS else tool_command(name)
+            return meant.make_context(f"{info_name} {name}", rest, parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 

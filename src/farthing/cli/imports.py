@@ -52,6 +52,7 @@ def import_(
     .gz or from standard input (`-`). What is known already is not added again, so importing a file twice adds nothing.
     Lines that cannot be read are shown with their reason and the others are kept; the exit code is then 1.
     The logs of coding agents: `farthing import claude-code`, `codex`, `gemini-cli` or `opencode` [PATH]...
+    The history of other tools: `farthing import langfuse` or `langsmith`.
     """
     constants = {name: value for name, value in (("model", model), ("provider", provider)) if value}
     options = Options(
