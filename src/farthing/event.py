@@ -241,8 +241,13 @@ class _Ids:
             if chance is None:
                 self._chances = iter(array("Q", os.urandom(2048)))
                 chance = next(self._chances)
-        h = f"{stamp >> 12:012x}7{stamp & 0xFFF:03x}{chance >> 2 | 1 << 63:016x}"
-        return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+        return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031, an f-string takes twice the time
+            stamp >> 28,
+            stamp >> 12 & 0xFFFF,
+            stamp & 0xFFF,
+            chance >> 50 | 0x8000,
+            chance & 0xFFFF_FFFF_FFFF,
+        )
 
 
 new_id = _Ids()
