@@ -16,6 +16,7 @@ NAMES = {
     *("Filter", "Question", "Row", "Store", "Observation", "__version__"),
     *("attribute", "agent_run", "session", "task", "track", "propagate", "headers_in", "headers_out"),
     "on_response",
+    *("instrument", "uninstrument"),
     *("FarthingError", "UsageError", "PriceError", "ExtractionError", "ConfigError", "InputError"),
     *("LedgerError", "LedgerUnavailable", "LedgerFull", "LedgerCorrupt", "LedgerBusy"),
 }

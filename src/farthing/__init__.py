@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from farthing.capture.decorators import track
     from farthing.capture.headers import headers_in, headers_out
     from farthing.capture.responses import on_response
+    from farthing.capture.transport import instrument, uninstrument
     from farthing.config import Settings, load_settings
     from farthing.errors import (
         ConfigError,
@@ -86,6 +87,7 @@ __all__ = [
     "extract",
     "headers_in",
     "headers_out",
+    "instrument",
     "load_settings",
     "on_response",
     "open_ledger",
@@ -95,9 +97,11 @@ __all__ = [
     "session",
     "task",
     "track",
+    "uninstrument",
 ]
 
 _WHERE = {
+    "capture.transport": ("instrument", "uninstrument"),
     "capture.context": ("agent_run", "attribute", "propagate", "session", "task"),
     "capture.decorators": ("track",),
     "capture.headers": ("headers_in", "headers_out"),

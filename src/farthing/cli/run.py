@@ -38,7 +38,9 @@ NOT_FOUND = 127
 def run(
     app: App, more: tuple[str, ...], agent: str | None, include_usage: bool, quiet: bool, command: tuple[str, ...]
 ) -> None:
-    """Meter a program without a change to its code: farthing run -- python app.py
+    """Meter a program without a change to its code.
+
+    farthing run -- python app.py
 
     The program needs farthing installed beside it. The Python processes that it starts are metered too. Its exit code
     is ours; what it spent stands on standard error at the end.
