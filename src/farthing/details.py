@@ -53,6 +53,7 @@ class CallDetails(TypedDict, total=False):
     source: str
     billing: str
     fingerprints: Mapping[str, Any]
+    reservation: Any
     org: str | None
     team: str | None
     cost_center: str | None

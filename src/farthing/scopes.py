@@ -41,6 +41,11 @@ _sums = _Lock()
 os.register_at_fork(after_in_child=_sums.after_fork)
 
 
+def lock() -> threading.RLock:
+    """The lock of all live totals: while it is held, none of them rises."""
+    return _sums.lock
+
+
 class Scope:
     """What calls inside it are for, and what they add up to so far.
 

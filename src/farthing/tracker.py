@@ -20,15 +20,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast
 
 from farthing import answers, scopes
+from farthing.budgets.guard import Guard
+from farthing.budgets.reservation import Reservation
 from farthing.config import Settings, default_ledger_url, load_settings, parse_attributes, user_hash_key
 from farthing.details import CallDetails, attribution_of, parted
 from farthing.errors import ExtractionError, FarthingError, InputError, LedgerError, LedgerUnavailable, UsageError
-from farthing.event import EMPTY, Attribution, Event, new_id, to_us
+from farthing.event import EMPTY, Attribution, Event, from_us, new_id, now_us, to_us
 from farthing.ledger.open import open_ledger
 from farthing.ledger.store import DURABILITIES, Durability, Filter, Question, Row, Store
 from farthing.pricing.catalog import Catalog
@@ -110,6 +113,8 @@ class CostTracker:
         """What belongs to one process: the locks, and the name under which events are recorded."""
         self._lock = threading.RLock()
         self._run.after_fork()
+        if (guard := self.__dict__.get("guard")) is not None:
+            guard.after_fork()
         self.recorder = f"{socket.gethostname()}/{os.getpid()}/{next(_number)}-{new_id()[-8:]}"
 
     # --- recording -------------------------------------------------------------------------------------------------
@@ -140,6 +145,9 @@ class CostTracker:
         if not model and response is None and rest.get("operation") not in USES_NOTHING:
             raise InputError("model: name the model that was called, or give its response=")
         frame = scopes.here()
+        held = rest.get("reservation")
+        if held is not None:
+            rest.setdefault("at", from_us(held.at_us))
         call = call_of(model, counts, self.attributed(who, frame), rest, self._now_us(), self.recorder)
         try:
             if response is None:
@@ -152,7 +160,8 @@ class CostTracker:
         except Exception as fault:  # noqa: BLE001 - the fault boundary
             self._count_fault("pricing a call", fault)
             entries = [unpriced_entry(call, f"{type(fault).__name__} in farthing: {fault}")]
-        self.keep(entries, frame, may_be_known=call.event_id is not None)
+        write = None if held is None else partial(self.write, held=held)
+        self.keep(entries, frame, may_be_known=call.event_id is not None, write=write)
         return entries[0][0]
 
     def keep(
@@ -184,16 +193,28 @@ class CostTracker:
                 except Exception as fault:  # noqa: BLE001 - the fault boundary
                     self._count_fault("telling a listener of an event", fault)
 
-    def write(self, entries: list[Entry]) -> None:
-        """Writes entries to the ledger, no more; what cannot be written is counted in `lost`."""
+    def write(self, entries: list[Entry], held: Reservation | None = None) -> None:
+        """Writes entries to the ledger, no more; what cannot be written is counted in `lost`. They end `held`."""
         try:
             store = self._open()
-            if len(entries) == 1:
+            if held is not None:
+                held.keep(entries, store)
+            elif len(entries) == 1:
                 store.append(*entries[0])
             else:
                 store.append_many(entries)
         except Exception as fault:  # noqa: BLE001 - the fault boundary
             self._count_fault("writing to the ledger", fault, lost=len(entries))
+
+    @cached_property
+    def guard(self) -> Guard:
+        """Budgets of this tracker's ledger: `guard.set("agent=a", usd=50, per="day")`, `guard.reserve(...)`."""
+        return Guard(
+            self._open,
+            catalog=lambda: self.catalog,
+            attributed=self.attributed,
+            clock_us=lambda: now_us() if self._clock is None else to_us(self._clock()),
+        )
 
     def on_event(self, listener: Listener) -> Callable[[], None]:
         """Tells the listener of each newly counted event, corrections included, after it was written.
@@ -261,6 +282,8 @@ class CostTracker:
             attributes = attributes.to_dict()
         elif isinstance(attributes, str):
             attributes = parse_attributes(attributes, "attributes")
+        elif not isinstance(attributes, Mapping):
+            raise InputError(f"attributes = {attributes!r}: must be a mapping, an Attribution, or 'agent=a,team=b'")
         return self._attribution(attributes).with_defaults(configured)
 
     def hashed_user(self, user: str) -> str | None:
@@ -459,6 +482,8 @@ class CostTracker:
 
     def trace(self, trace_id: str) -> Trace:
         """A trace with its observations and costs, from the ledger; of an unknown id, one without observations."""
+        if not isinstance(trace_id, str) or not trace_id:
+            raise InputError(f"trace_id = {trace_id!r}: must be the id of a trace")
         store = self.ledger
         store.flush()
         return trace_of(trace_id, store.events(Filter(equals={"trace": trace_id})))

@@ -1,0 +1,105 @@
+"""What a caller says of a call before it is made, and what that comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from farthing.budgets.estimate import Expected, Sample, dearest
+from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution
+from farthing.policy import Amounts, count_of, money
+from farthing.pricing.catalog import Catalog
+from farthing.usage import Usage
+
+NO_MODEL = "unspecified"
+"""The model of a call whose model nobody told: it has no price."""
+
+
+class Expectation(TypedDict, total=False):
+    """What is known of a call before it is made; besides it, the attribution (agent=, user=, task=, ...).
+
+    provider, models            who serves it; further models that may answer it: the dearest counts
+    input_tokens                as counted; else input_characters, by what the agent's last call had; else as the last
+    max_tokens                  the most that may come out, as the request says
+    usd, tokens                 what it will come to at most, where the caller knows better; calls: default 1
+    context                     what of the request changes its price
+    key                         names the hold: a second reserve with the same key is the same hold
+    hold_s                      how long it stands
+    strict                      hold all of max_tokens instead of what such calls use
+    gone                        the call leaves at once
+    """
+
+    provider: str | None
+    models: Sequence[str]
+    input_tokens: int
+    input_characters: int
+    max_tokens: int | None
+    usd: Any
+    tokens: int
+    calls: int
+    context: Mapping[str, str]
+    key: str
+    hold_s: float
+    strict: bool
+    gone: bool
+    who: Attribution
+    org: str | None
+    team: str | None
+    cost_center: str | None
+    environment: str | None
+    user: str | None
+    session: str | None
+    trace: str | None
+    name: str | None
+    agent: str | None
+    run: str | None
+    task: str | None
+    task_type: str | None
+    step: str | None
+    feature: str | None
+    endpoint: str | None
+    prompt: str | None
+    metadata: Mapping[str, Any]
+
+
+_WHO = frozenset((*ATTRIBUTION_FIELDS, "metadata"))
+
+
+def parted(expected: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(what is known of the call, its attribution) of keywords. An unknown keyword is a TypeError."""
+    asked: dict[str, Any] = {}
+    who: dict[str, Any] = {}
+    for name, value in expected.items():
+        if name not in Expectation.__annotations__:
+            raise TypeError(f"reserve() has no keyword {name!r}: see farthing.budgets.asking.Expectation")
+        (who if name in _WHO else asked)[name] = value
+    return asked, who
+
+
+def expect(catalog: Catalog, model: str, asked: Mapping[str, Any], sample: Sample, at_us: int) -> Expected:
+    """What the call is expected to come to. InputError: negative amounts, NaN, what is no number."""
+    calls = count_of(asked.get("calls", 1), "calls")
+    characters = asked.get("input_characters")
+    into, most, tokens = asked.get("input_tokens"), asked.get("max_tokens"), asked.get("tokens")
+    into = None if into is None else count_of(into, "input_tokens")
+    most = None if most is None else count_of(most, "max_tokens")
+    if (usd := asked.get("usd")) is not None:
+        told = count_of(tokens, "tokens") if tokens is not None else (into or 0) + (most or 0)
+        return Expected(amounts=Amounts(money(usd, "usd"), told, calls), input_tokens=into, output_tokens=most)
+    if tokens is not None and into is None:
+        into, out = count_of(tokens, "tokens"), 0
+    else:
+        into = sample.input(characters) if into is None else into
+        out = sample.output(most, strict=bool(asked.get("strict")))
+    pico = None
+    if model != NO_MODEL:
+        pico = dearest(
+            catalog,
+            (model, *asked.get("models", ())),
+            Usage(input_tokens=into, output_tokens=out),
+            provider=asked.get("provider"),
+            at_us=at_us,
+            context=asked.get("context") or EMPTY,
+        )
+    amounts = Amounts(pico, into + out, calls)
+    return Expected(amounts=amounts, input_tokens=into, output_tokens=out, characters=characters)

@@ -1,0 +1,343 @@
+"""The guard: asked before every call, told after it.
+
+    hold = guard.reserve("gpt-4o", input_tokens=1_000, max_tokens=500, agent="researcher")
+    with hold:                                    # BudgetExceededError: it does not fit, and nothing is held
+        hold.dispatch()                           # the call leaves
+        tracker.record("gpt-4o", 1_000, 312, agent="researcher", reservation=hold)
+
+A hold that is left without an end is freed where its call never left; else it stays until it expires, and is then
+posted as estimated. Where no budget covers a call, reserving it costs one look at the ledger and holds nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Unpack
+
+from farthing import scopes
+from farthing.budgets.asking import NO_MODEL, Expectation, expect, parted
+from farthing.budgets.blocks import BudgetBlock, around
+from farthing.budgets.desk import Desk
+from farthing.budgets.estimate import NOTHING_KNOWN, Expected, Samples
+from farthing.budgets.people import People
+from farthing.budgets.reservation import Reservation
+from farthing.budgets.words import exceeded
+from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, LedgerError
+from farthing.event import Attribution, new_id, now_us
+from farthing.ledger.accounts import Accounts
+from farthing.ledger.holds import Ask, Conflict, Hold
+from farthing.ledger.policies import has_room
+from farthing.ledger.sheet import Alert, refusal_of
+from farthing.ledger.store import Store
+from farthing.money import pico_to_usd
+from farthing.policy import Amounts, Budget, Refusal, Rule, Rules, Subject, amount_text, money, unfit
+from farthing.pricing.catalog import Catalog
+
+LOG = logging.getLogger("farthing.budgets")
+HOLD_S = 600.0
+"""How long a hold stands unless it is extended: as long as the SDKs wait for an answer."""
+_DOWNGRADES = 3
+
+
+class Guard(Desk):
+    """Budgets of one ledger as callers use them. Safe to share between threads and tasks.
+
+    store         gives the ledger; catalog: the prices; attributed: the attribution of a call from keywords and place
+    allowance_usd what calls under soft budgets alone may come to while the ledger is out of reach
+    declared      budgets that are known without the ledger, so that hard ones hold when it is out of reach
+    org           the one organisation that this guard speaks for; None: all
+    on_alert      told of each rule that fires, in the thread of the call; must not raise
+    on_ask        asked when a budget with on_exceed='ask' has no room: True lets the call pass, in this window
+    """
+
+    def __init__(
+        self,
+        store: Callable[[], Store],
+        *,
+        catalog: Callable[[], Catalog] = Catalog.default,
+        attributed: Callable[[dict[str, Any], scopes.Frame | None], Attribution] | None = None,
+        clock_us: Callable[[], int] = now_us,
+        allowance_usd: Any = 1,
+        declared: Sequence[Budget] = (),
+        org: str | None = None,
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._attributed = attributed or _plainly
+        self._clock = clock_us
+        self._allowance = money(allowance_usd, "allowance_usd")
+        self._used_allowance = 0
+        self._declared = Rules(Rule(budget, -n - 1) for n, budget in enumerate(declared))
+        self._lock = threading.Lock()
+        self._heard: Accounts | None = None
+        self.org = org
+        self.on_alert: Callable[[Alert], object] | None = None
+        self.on_ask: Callable[[BudgetExceededError], bool] | None = None
+        self.samples = Samples()
+        self.people = People(self._accounts, clock_us, org)
+
+    def after_fork(self) -> None:
+        """Locks that other threads held when the process forked would never open in the child."""
+        self._lock = threading.Lock()
+        self.samples.after_fork()
+        self.people.tasks.after_fork()
+
+    def _accounts(self) -> Accounts:
+        accounts = self._store().accounts
+        if accounts is not self._heard:
+            with self._lock:
+                if accounts is not self._heard:
+                    self._heard = accounts
+                    accounts.on_alert(self._alerted)
+                    self.people.tasks.watch()
+        return accounts
+
+    @property
+    def accounts(self) -> Accounts:
+        """The ledger's side: holds, entries, approvals. LedgerError where the ledger cannot be opened."""
+        return self._accounts()
+
+    @property
+    def store(self) -> Store:
+        """The ledger. LedgerError where it cannot be opened."""
+        return self._store()
+
+    @property
+    def catalog(self) -> Catalog:
+        """The prices."""
+        return self._catalog()
+
+    def now_us(self) -> int:
+        """The present moment, by this guard's clock."""
+        return self._clock()
+
+    def _alerted(self, alert: Alert) -> None:
+        say = LOG.warning if alert.mode != "shadow" else LOG.info
+        say("budget %r of %s: %s", alert.budget, alert.place, alert_text(alert), extra={"farthing_alert": alert})
+        if self.on_alert is not None:
+            self.on_alert(alert)
+
+    # --- calls -------------------------------------------------------------------------------------------------------
+
+    def reserve(self, model: str | None = None, **expected: Unpack[Expectation]) -> Reservation:
+        """Holds what a call is expected to come to, in every budget that covers it, or in none.
+
+        Raises BudgetExceededError (it does not fit), AgentPausedError, TaskKilledError, BudgetUnavailable (a hard
+        budget cannot be asked), BudgetConflict (the key names another hold), InputError (cannot be).
+        """
+        asked, who = parted(expected)
+        frame = scopes.here()
+        attribution = asked.get("who") or self._attributed(who, frame)
+        self._check_people(attribution)
+        return self._reserve(model or NO_MODEL, asked, attribution, list(around(frame)), _DOWNGRADES)
+
+    async def areserve(self, model: str | None = None, **expected: Unpack[Expectation]) -> Reservation:
+        """`reserve`, for an event loop: another thread waits for the ledger."""
+        asked, who = parted(expected)
+        self.people.tasks.note(asked.get("who") or self._attributed(who, scopes.here()))
+        return await asyncio.to_thread(partial(self.reserve, model, **expected))
+
+    def check(self, model: str | None = None, **expected: Unpack[Expectation]) -> None:
+        """Raises what `reserve` would, and holds nothing."""
+        asked, who = parted(expected)
+        frame = scopes.here()
+        attribution = asked.get("who") or self._attributed(who, frame)
+        self._check_people(attribution)
+        blocks = list(around(frame))
+        name, at_us = model or NO_MODEL, self.now_us()
+        subject = Subject(attribution, asked.get("provider"), name)
+        covering, _ = self._covering(subject)
+        if not covering and not blocks:
+            return
+        amounts = self._expect(name, asked, attribution, at_us).amounts
+        for block in blocks:
+            block.hold(amounts, name)
+            block.free(amounts)
+        refusals = [r for pair in covering if (r := self._refused(*pair, subject, amounts, at_us)) is not None]
+        if any(refusal.budget.mode == "hard" for refusal in refusals):
+            raise exceeded(refusals)
+
+    def exhausted(self, **who: Any) -> BudgetExceededError | None:
+        """The error of the first hard budget covering these that has nothing left; None: all have some."""
+        attribution = self._attributed(who, scopes.here())
+        at_us = self.now_us()
+        subject = Subject(attribution, None, NO_MODEL)
+        covering, accounts = self._covering(subject)
+        for rule, key in covering:
+            if accounts is None or rule.budget.mode != "hard" or rule.budget.limit is None:
+                continue
+            if rule.budget.window != "call" and not accounts.standing_of(rule, key, at_us).remaining:
+                refusal = self._refused(rule, key, subject, Amounts(1, 1, 1), at_us)
+                if refusal is not None:
+                    return exceeded([refusal._replace(requested=0)])
+        return None
+
+    def _refused(self, rule: Rule, key: str, subject: Subject, amounts: Amounts, at_us: int) -> Refusal | None:
+        amount = amounts.of(rule.budget.unit)
+        refusal = refusal_of(rule, key, "", None, amount, subject.asked)
+        if (why := unfit(rule, subject, amounts)) is not None:
+            return refusal._replace(why=why)
+        if rule.budget.limit is None or rule.budget.window == "call":
+            return None
+        standing = self._accounts().standing_of(rule, key, at_us)
+        if has_room(standing, amount):
+            return None
+        return refusal._replace(
+            why="limit",
+            limit=standing.limit or 0,
+            posted=standing.posted,
+            reserved=standing.reserved,
+            span=(standing.start_us, standing.end_us),
+        )
+
+    def _check_people(self, who: Attribution) -> None:
+        self.people.check(who, critical=partial(self._is_critical, who))
+        self.people.tasks.note(who)
+
+    def _is_critical(self, who: Attribution) -> bool:
+        try:
+            rules = self._accounts().rules()
+        except LedgerError:
+            rules = self._declared
+        covering = rules.covering(Subject(who, None, NO_MODEL))
+        return any(rule.budget.critical and "agent" in rule.budget.scope for rule, _ in covering)
+
+    def _covering(self, subject: Subject) -> tuple[list[tuple[Rule, str]], Accounts | None]:
+        """The budgets of a call; None beside them: the ledger is out of reach, and these are those known."""
+        try:
+            accounts = self._accounts()
+            return accounts.covering(subject), accounts
+        except LedgerError as error:
+            LOG.debug("budgets cannot be read: %s", error)
+            known = self._heard.known_rules() if self._heard is not None else self._declared
+            return (known or self._declared).covering(subject), None
+
+    def _reserve(
+        self, model: str, asked: dict[str, Any], who: Attribution, blocks: list[BudgetBlock], tries: int
+    ) -> Reservation:
+        at_us = self.now_us()
+        subject = Subject(who, asked.get("provider"), model)
+        covering, accounts = self._covering(subject)
+        if not covering and not blocks:
+            return Reservation(self, subject, at_us, Expected(amounts=Amounts(0, 0, 0)))
+        expected = self._expect(model, asked, who, at_us)
+        ask = self._ask(subject, expected, asked, at_us)
+        held: list[BudgetBlock] = []
+        answer: Hold | tuple[Refusal, ...] | None = None
+        passed = False
+        try:
+            for block in blocks:
+                block.hold(expected.amounts, model)
+                held.append(block)
+            if covering:
+                answer = self._answer(accounts, ask, covering, expected.amounts)
+            passed = not isinstance(answer, tuple)
+        finally:
+            if not passed:
+                for block in held:
+                    block.free(expected.amounts)
+        if isinstance(answer, tuple):
+            other = self._after_refusal(answer, model, tries)
+            if other is None:
+                raise exceeded(answer)
+            return self._reserve(other, {**asked, "models": ()}, who, blocks, tries - 1)
+        stored = answer is not None
+        return Reservation(self, subject, at_us, expected, key=ask.key, blocks=held, stored=stored, gone=ask.gone)
+
+    def _ask(self, subject: Subject, expected: Expected, asked: dict[str, Any], at_us: int) -> Ask:
+        key = asked.get("key")
+        return Ask(
+            key=key or new_id(),
+            subject=subject,
+            amounts=expected.amounts,
+            at_us=at_us,
+            expires_us=at_us + int(float(asked.get("hold_s", HOLD_S)) * 1_000_000),
+            gone=bool(asked.get("gone")),
+            fresh=key is None,
+            call={"input": expected.input_tokens, "output": expected.output_tokens, "context": asked.get("context")},
+        )
+
+    def _answer(
+        self, accounts: Accounts | None, ask: Ask, covering: list[tuple[Rule, str]], amounts: Amounts
+    ) -> Hold | tuple[Refusal, ...] | None:
+        """What the ledger says; None: it is out of reach, and the call may pass all the same."""
+        error: LedgerError | None = None
+        if accounts is not None:
+            try:
+                answer = accounts.reserve(ask)
+            except LedgerError as fault:
+                error = fault
+            else:
+                self._used_allowance = 0
+                if isinstance(answer, Conflict):
+                    raise BudgetConflict(
+                        f"the key {ask.key!r} names a hold of {_amounts_text(answer.known.amounts)}, not of "
+                        f"{_amounts_text(ask.amounts)}: give every call a key of its own"
+                    )
+                return answer
+        hard = [rule.budget.name for rule, _ in covering if rule.budget.mode == "hard"]
+        if hard:
+            raise BudgetUnavailable(
+                f"hard budget {hard[0]!r} cannot be asked, so the call is not made: "
+                f"{error or 'the ledger cannot be opened'}"
+            ) from error
+        if all(rule.budget.mode == "shadow" for rule, _ in covering):
+            return None
+        with self._lock:
+            if self._used_allowance + (amounts.usd or 0) > self._allowance:
+                raise BudgetUnavailable(
+                    f"the ledger is out of reach, and the {pico_to_usd(self._allowance)} USD that soft budgets allow "
+                    "meanwhile are used up: mend the ledger, or give the guard a greater allowance_usd"
+                ) from error
+            self._used_allowance += amounts.usd or 0
+        return None
+
+    def _after_refusal(self, refusals: Sequence[Refusal], model: str, tries: int) -> str | None:
+        """The model to try instead; None: it is refused."""
+        hard = [refusal for refusal in refusals if refusal.budget.mode == "hard"]
+        ways = {refusal.budget.on_exceed for refusal in hard}
+        if not tries or any(refusal.why not in ("limit", "call") for refusal in hard):
+            return None
+        if ways == {"ask"} and self.on_ask is not None and self.on_ask(exceeded(hard)):
+            for refusal in hard:
+                if refusal.account is not None:
+                    short = refusal.posted + refusal.reserved + refusal.requested - refusal.limit
+                    if refusal.approval is not None:
+                        self._accounts().decide(refusal.approval, grant=True, amount=short, reason="asked at the call")
+                    else:
+                        self._accounts().grant(refusal.account, short, "asked at the call")
+            return model
+        if all(way.startswith("downgrade:") for way in ways):
+            cheaper = min(ways).removeprefix("downgrade:")
+            return None if cheaper == model else cheaper
+        return None
+
+    def _expect(self, model: str, asked: dict[str, Any], who: Attribution, at_us: int) -> Expected:
+        sample = NOTHING_KNOWN
+        if self._heard is not None and "usd" not in asked:
+            sample = self.samples.get(self._heard, who.org, who.agent, model)
+        return expect(self._catalog(), model, asked, sample, at_us)
+
+
+def _plainly(who: dict[str, Any], frame: scopes.Frame | None) -> Attribution:
+    given = Attribution(**{name: value for name, value in who.items() if value is not None})
+    return given if frame is None else given.with_defaults(frame.attribution)
+
+
+def _amounts_text(amounts: Amounts) -> str:
+    usd = "an unknown price" if amounts.usd is None else amount_text("usd", amounts.usd)
+    return f"{usd}, {amount_text('tokens', amounts.tokens)}, {amount_text('calls', amounts.calls)}"
+
+
+def alert_text(alert: Alert) -> str:
+    """What happened, in words."""
+    spent = f"{amount_text(alert.unit, alert.posted)} of {amount_text(alert.unit, alert.limit)} spent"
+    kind, _, what = alert.rule.partition(":")
+    if kind == "threshold":
+        return f"{float(what):.0%} of the limit is reached: {spent}"
+    said = {"denied": "a call was refused", "would_deny": "a call was let pass that does not fit"}[kind]
+    return f"{said} ({what}): {spent}, {amount_text(alert.unit, alert.requested)} asked for"

@@ -1,0 +1,248 @@
+"""One hold in the hands of its caller, from `Guard.reserve` to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from farthing.budgets.blocks import BudgetBlock
+from farthing.budgets.estimate import Expected
+from farthing.budgets.words import exceeded
+from farthing.errors import BudgetConflict, LedgerError
+from farthing.event import Event, new_id
+from farthing.ledger.holds import Hold, estimate_key
+from farthing.ledger.store import Entry, Outcome, Store
+from farthing.money import pico_to_usd
+from farthing.policy import Amounts, Subject, count_of, money
+from farthing.usage import Usage
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from farthing.budgets.guard import Guard
+
+LOG = logging.getLogger("farthing.budgets")
+
+
+class Reservation:
+    """What is held for one call. `with` it: left without an end, it is freed where the call never left.
+
+    key, model   its name; the model to call, which a budget may have made a cheaper one than was asked for
+    amounts      what is held: picodollars, tokens, calls; at_us: when, and the date of its events
+    covered      whether any budget covers the call; if none does, nothing is held and nothing need be done
+    state        held, dispatched, settled or released, as far as this object knows
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        subject: Subject,
+        at_us: int,
+        expected: Expected,
+        *,
+        key: str = "",
+        blocks: Sequence[BudgetBlock] = (),
+        stored: bool = False,
+        gone: bool = False,
+    ) -> None:
+        self._guard = guard
+        self.subject = subject
+        self.at_us = at_us
+        self.expected = expected
+        self.amounts = expected.amounts
+        self.key = key
+        self._blocks = tuple(blocks)
+        self._stored = stored
+        self.state: Literal["held", "dispatched", "settled", "released"] = "dispatched" if gone else "held"
+
+    @property
+    def model(self) -> str:
+        """The model to call."""
+        return self.subject.model
+
+    @property
+    def org(self) -> str:
+        """Whose budgets they are."""
+        return self.subject.who.org
+
+    @property
+    def covered(self) -> bool:
+        """Whether any budget covers the call."""
+        return self._stored or bool(self._blocks)
+
+    @property
+    def held_usd(self) -> Decimal | None:
+        """US dollars that are held; None where no price is known."""
+        return None if self.amounts.usd is None else pico_to_usd(self.amounts.usd)
+
+    def dispatch(self) -> None:
+        """The call leaves now: from here on it ends by `settle` alone. BudgetConflict where the hold has expired."""
+        if self.state != "held":
+            return
+        if self._stored:
+            now = self._guard.accounts.dispatch(self.key, self.org)
+            if now not in ("dispatched", "settled"):
+                raise BudgetConflict(
+                    f"the hold {self.key} is {now or 'gone'}: it stood too long before its call left; reserve again"
+                )
+        self.state = "dispatched"
+
+    def settle(
+        self,
+        entries: Sequence[Entry] | None = None,
+        *,
+        usd: Any = None,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+    ) -> list[Outcome]:
+        """Keeps what the call came to and ends the hold, in one transaction; what became of the events.
+
+        entries: events with the texts of their price records; without: one event is made of the figures given here,
+        usd being what the call really cost. Twice is once. LedgerError: nothing was kept, and the hold stands.
+        """
+        if entries is None:
+            entries = [(self._event(usd, input_tokens, output_tokens), None)]
+        return self.keep(entries)
+
+    def keep(self, entries: Sequence[Entry], store: Store | None = None) -> list[Outcome]:
+        """`settle` with events. They are kept in the ledger (`store`) even where nothing is held."""
+        store = store or self._guard.store
+        if self._stored:
+            outcomes = store.accounts.settle(self.key, entries, self.org)
+        else:
+            outcomes = [store.append(event, record) for event, record in entries]
+        self._ended("settled")
+        if self.covered and entries:
+            try:
+                self._guard.samples.learn(store.accounts, entries[0][0], self.model, self.expected.characters)
+            except LedgerError as error:
+                LOG.debug("what the call was like is not kept: %s", error)
+        return outcomes
+
+    def _event(self, usd: Any, input_tokens: int, output_tokens: int) -> Event:
+        """An event of what the caller says the call came to."""
+        who, provider, model, requested = self.subject
+        tokens = Usage(
+            input_tokens=count_of(input_tokens, "input_tokens"), output_tokens=count_of(output_tokens, "output_tokens")
+        )
+        price, status, pico = None, "reported", None if usd is None else money(usd, "usd")
+        if pico is None:
+            found = self._guard.catalog.price(model, tokens, provider=provider, at=self.at_us)
+            pico, status = found.pico, found.status
+            price = found.record.hash if found.record is not None else None
+        identity = new_id()
+        return Event(
+            id=identity,
+            dedupe_key=estimate_key(self.key) if self._stored else identity,
+            at_us=self.at_us,
+            recorded_at_us=self._guard.now_us(),
+            attribution=who,
+            provider=provider,
+            model=model,
+            requested_model=requested,
+            usage=tokens,
+            cost_pico=pico,
+            price_status=status,
+            price_hash=price,
+            reported_pico=None if usd is None else pico,
+            source="budget",
+        )
+
+    def release(self) -> bool:
+        """Frees the hold of a call that never left; whether it was freed."""
+        if self.state != "held":
+            return False
+        freed = self._guard.accounts.release(self.key, self.org) if self._stored else True
+        if freed:
+            self._ended("released")
+        return freed
+
+    def extend(self, seconds: float = 600.0) -> bool:
+        """Lets the hold stand so long from now; whether it stands. For streams that take their time."""
+        if not self._stored:
+            return True
+        return self._guard.accounts.extend(self.key, self._guard.now_us() + int(seconds * 1_000_000), self.org)
+
+    def top_up(self, *, usd: Any = 0, tokens: int = 0) -> None:
+        """Holds more. BudgetExceededError where that does not fit: the hold stays, and the call should be stopped."""
+        more = Amounts(money(usd, "usd"), count_of(tokens, "tokens"), 0)
+        done: list[BudgetBlock] = []
+        try:
+            for block in self._blocks:
+                block.hold(more, self.model)
+                done.append(block)
+            if self._stored:
+                answer = self._guard.accounts.top_up(self.key, more, self.org, self._guard.now_us())
+                if answer is None:
+                    raise BudgetConflict(f"the hold {self.key} does not stand any more")
+                if not isinstance(answer, Hold):
+                    raise exceeded(answer)
+            done = []
+        finally:
+            for block in done:
+                block.free(more)
+        pico = None if self.amounts.usd is None or more.usd is None else self.amounts.usd + more.usd
+        self.amounts = Amounts(pico, self.amounts.tokens + more.tokens, self.amounts.calls)
+
+    def accrued(self, *, usd: Any = None, output_tokens: int | None = None) -> None:
+        """Tells what a stream has come to so far. Once that reaches the hold, half as much again is held.
+
+        BudgetExceededError where that does not fit: stop the stream, and settle what it came to.
+        """
+        held = self.amounts
+        if usd is None and output_tokens is not None and held.usd and held.tokens:
+            reached = (self.expected.input_tokens or 0) + count_of(output_tokens, "output_tokens") >= held.tokens
+        else:
+            reached = usd is not None and held.usd is not None and money(usd, "usd") >= held.usd
+        if reached:
+            self.top_up(usd=pico_to_usd(-(-(held.usd or 0) // 2)), tokens=-(-held.tokens // 2))
+            self.extend()
+
+    def _ended(self, state: Literal["settled", "released"]) -> None:
+        if self.state in ("settled", "released"):
+            return
+        self.state = state
+        for block in self._blocks:
+            block.free(self.amounts)
+
+    def let_go(self) -> None:
+        """The end of its caller's care: freed where the call never left, else left to be settled or to expire."""
+        if self.state == "held":
+            try:
+                self.release()
+            except LedgerError as error:
+                LOG.warning("a hold of %s is freed when it expires: %s", self.held_usd, error)
+        if self.state == "held":
+            self._ended("released")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.let_go()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.let_go)
+
+    async def asettle(self, *args: Any, **kwargs: Any) -> list[Outcome]:
+        """`settle`, for an event loop: another thread waits for the ledger."""
+        return await asyncio.to_thread(partial(self.settle, *args, **kwargs))
+
+    async def arelease(self) -> bool:
+        """`release`, for an event loop."""
+        return await asyncio.to_thread(self.release)
+
+    async def adispatch(self) -> None:
+        """`dispatch`, for an event loop."""
+        await asyncio.to_thread(self.dispatch)
