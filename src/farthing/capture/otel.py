@@ -8,7 +8,9 @@ that has not loaded OpenTelemetry's SDK. This is the one place where amounts bec
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from farthing import scopes
@@ -41,14 +43,13 @@ def start(
     tracker: None: the process-wide one. signals: further attributes of a call. langfuse: whether spans carry
     `langfuse.observation.cost_details` too; None: where the program has loaded Langfuse.
     """
-    telemetry = _Telemetry(tracker or process.tracker(), signals, langfuse)
-    stops = (telemetry.tracker.on_event(telemetry.shown), scopes.watch(telemetry), follow_spans())
-
-    def stop() -> None:
-        for each in stops:
-            each()
-
-    return stop
+    telemetry = _Telemetry(signals, langfuse)
+    if tracker is None:
+        telemetry.stops.append(process.with_each(telemetry.listen))
+    else:
+        telemetry.listen(tracker)
+    telemetry.stops += (scopes.watch(telemetry), follow_spans())
+    return telemetry.stop
 
 
 # --- where the program is --------------------------------------------------------------------------------------------
@@ -102,13 +103,25 @@ def _look() -> tuple[str | None, dict[object, Any]] | None:
 class _Telemetry:
     """Shows events and scopes as spans, attributes and metrics."""
 
-    def __init__(self, tracker: CostTracker, signals: Signals | None, langfuse: bool | None) -> None:
-        self.tracker = tracker
+    def __init__(self, signals: Signals | None, langfuse: bool | None) -> None:
         self._signals = signals
         self._langfuse = langfuse
         self._metrics: _Metrics | None = None
+        self._trackers: weakref.WeakSet[CostTracker] = weakref.WeakSet()
+        self.stops: list[Callable[[], None]] = []
 
-    def shown(self, event: Event, frame: scopes.Frame | None) -> None:
+    def listen(self, tracker: CostTracker) -> None:
+        """Shows what this tracker records too. Twice is once."""
+        if tracker not in self._trackers:
+            self._trackers.add(tracker)
+            self.stops.append(tracker.on_event(partial(self.shown, tracker)))
+
+    def stop(self) -> None:
+        """Shows nothing more."""
+        while self.stops:
+            self.stops.pop()()
+
+    def shown(self, tracker: CostTracker, event: Event, frame: scopes.Frame | None) -> None:
         """Shows an event; what spans told us is not shown to them again."""
         api = _sdk()
         if api is None or event.operation in USES_NOTHING or event.source.startswith(("otel", "import")):
@@ -118,10 +131,10 @@ class _Telemetry:
         self._metrics.add(event)
         if event.corrects is not None:
             return
-        attributes = cost_attributes(event, self.tracker)
+        attributes = cost_attributes(event, tracker)
         usage = call_attributes(event)
         if self._langfuse or (self._langfuse is None and "langfuse" in sys.modules):
-            usage |= langfuse_attributes(event, self.tracker)
+            usage |= langfuse_attributes(event, tracker)
         if self._signals is not None:
             attributes |= guarded("asking for signals", self._signals, event) or {}
         span = _dispatched_in(frame)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
 
+from farthing.capture import otel, process
 from farthing.capture.fault_log import keep_faults, leave_faults
 from farthing.capture.later import LATER
 from farthing.capture.meter import Meter
@@ -45,6 +46,39 @@ def _hook(hook: Callable[[ModuleType, Patches], None], module: ModuleType) -> No
 _waiting = WhenLoaded(_hooks())
 
 
+class _Everywhere:
+    """What else of the process goes with metering: its tracker, and calls shown in OpenTelemetry where there is one."""
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], None] | None = None
+        self._used: tuple[CostTracker, CostTracker | None] | None = None
+
+    def use(self, tracker: CostTracker) -> None:
+        """Tasks, callbacks and spans go where metered calls go."""
+        before = process.use_tracker(tracker)
+        self._used = (tracker, before if self._used is None else self._used[1])
+
+    def show(self) -> None:
+        """A program that traces itself sees calls and costs on its spans."""
+        if self._stop is None:
+            self._stop = otel.start()
+
+    def undo(self) -> None:
+        """As it was before; a tracker that somebody has chosen since stays."""
+        if self._stop is not None:
+            self._stop()
+            self._stop = None
+        if self._used is not None:
+            ours, before = self._used
+            present = process.use_tracker(before)
+            if present is not ours:
+                process.use_tracker(present)
+            self._used = None
+
+
+_everywhere = _Everywhere()
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
     """What is hooked: `libraries` {name: version}, and how many calls were metered since `instrument()`."""
@@ -64,6 +98,8 @@ def instrument(
     include_usage: ask chat streams for the usage that they would not report; the caller does not see the difference
     """
     settings = load_settings()
+    if tracker is not None:
+        _everywhere.use(tracker)
     LIVE.meter = Meter(
         tracker,
         hosts={**settings.capture_hosts, **(hosts or {})},
@@ -71,6 +107,7 @@ def instrument(
         tell=settings.attribution_hosts,
     )
     follow_threads()
+    _everywhere.show()
     keep_faults()
     _waiting.start()
 
@@ -82,6 +119,7 @@ def uninstrument() -> None:
     with _lock:
         _patches.undo()
     leave_threads()
+    _everywhere.undo()
     leave_faults()
     LATER.flush()
 
