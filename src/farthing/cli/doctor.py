@@ -46,7 +46,7 @@ class Finding:
 @shared_options
 @pass_app
 def doctor(app: App) -> None:
-    """What is metered, priced and written, what is not, and what to do about it.
+    """What is metered and what is not, and what to do.
 
     Exit code 1 where something is broken.
     """
