@@ -18,6 +18,8 @@ NAMES = {
     "on_response",
     *("instrument", "uninstrument"),
     *("FarthingError", "UsageError", "PriceError", "ExtractionError", "ConfigError", "InputError"),
+    *("Budget", "budget", "with_budget", "TenantCostTracker", "AgentPausedError", "TaskKilledError"),
+    *("BudgetError", "BudgetExceededError", "BudgetConflict", "BudgetUnavailable"),
     *("LedgerError", "LedgerUnavailable", "LedgerFull", "LedgerCorrupt", "LedgerBusy"),
 }
 

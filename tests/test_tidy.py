@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"budgets"}),
     frozenset({"reports"}),
     frozenset({"optimize"}),
-    frozenset({"tracker", "details", "recording", "running", "answers", "traces", "classic", "testing"}),
+    frozenset({"tracker", "details", "recording", "running", "answers", "traces", "classic", "testing", "tenants"}),
     frozenset({"capture"}),
     frozenset({"alerts"}),
     frozenset({"server"}),
@@ -32,13 +32,13 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 ONE_FAMILY = (
     {"errors", "money", "usage", "event", "totals", "scopes", "policy", "windows"},
-    {"tracker", "details", "recording", "running", "answers", "traces", "classic", "testing"},
+    {"tracker", "details", "recording", "running", "answers", "traces", "classic", "testing", "tenants"},
     {"cli", "sample", "__main__"},
 )
 VALUES = {"errors", "money", "usage", "event", "totals", "scopes", "policy", "windows"}
 
 # A vendor's library is imported in one file of ours. click is the language the command line is written in.
-VENDOR_FILES = {"apsw": 1, "genai_prices": 1, "rich": 1, "platformdirs": 1}
+VENDOR_FILES = {"apsw": 1, "genai_prices": 1, "rich": 1, "platformdirs": 1, "duckdb": 1, "arro3": 1}
 # What the host program may use and we never require.
 VENDOR_FILES |= {"opentelemetry": 1, "langfuse": 1, "langchain_core": 1}
 STANDARD = set(sys.stdlib_module_names) | {"farthing"}

@@ -19,6 +19,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from farthing.budgets.blocks import budget
+    from farthing.capture.budgeted import with_budget
     from farthing.capture.context import agent_run, attribute, propagate, session, task
     from farthing.capture.decorators import track
     from farthing.capture.headers import headers_in, headers_out
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from farthing.capture.transport import instrument, uninstrument
     from farthing.config import Settings, load_settings
     from farthing.errors import (
+        AgentPausedError,
+        BudgetConflict,
+        BudgetError,
+        BudgetExceededError,
+        BudgetUnavailable,
         ConfigError,
         ExtractionError,
         FarthingError,
@@ -36,15 +43,18 @@ if TYPE_CHECKING:
         LedgerFull,
         LedgerUnavailable,
         PriceError,
+        TaskKilledError,
         UsageError,
     )
     from farthing.event import Attribution, Event
     from farthing.ledger.open import open_ledger
     from farthing.ledger.store import Filter, Question, Row, Store
+    from farthing.policy import Budget
     from farthing.pricing import calculate_cost, price, register_model_pricing
     from farthing.pricing.catalog import Catalog
     from farthing.pricing.cost import Cost
     from farthing.pricing.extract import Extraction, extract
+    from farthing.tenants import TenantCostTracker
     from farthing.totals import Totals
     from farthing.traces import Observation, Trace
     from farthing.tracker import CostTracker
@@ -54,7 +64,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNITS",
+    "AgentPausedError",
     "Attribution",
+    "Budget",
+    "BudgetConflict",
+    "BudgetError",
+    "BudgetExceededError",
+    "BudgetUnavailable",
     "Catalog",
     "ConfigError",
     "Cost",
@@ -76,6 +92,8 @@ __all__ = [
     "Row",
     "Settings",
     "Store",
+    "TaskKilledError",
+    "TenantCostTracker",
     "Totals",
     "Trace",
     "Usage",
@@ -83,6 +101,7 @@ __all__ = [
     "__version__",
     "agent_run",
     "attribute",
+    "budget",
     "calculate_cost",
     "extract",
     "headers_in",
@@ -98,9 +117,12 @@ __all__ = [
     "task",
     "track",
     "uninstrument",
+    "with_budget",
 ]
 
 _WHERE = {
+    "budgets.blocks": ("budget",),
+    "capture.budgeted": ("with_budget",),
     "capture.transport": ("instrument", "uninstrument"),
     "capture.context": ("agent_run", "attribute", "propagate", "session", "task"),
     "capture.decorators": ("track",),
@@ -108,6 +130,11 @@ _WHERE = {
     "capture.responses": ("on_response",),
     "config": ("Settings", "load_settings"),
     "errors": (
+        "AgentPausedError",
+        "BudgetConflict",
+        "BudgetError",
+        "BudgetExceededError",
+        "BudgetUnavailable",
         "ConfigError",
         "ExtractionError",
         "FarthingError",
@@ -118,15 +145,18 @@ _WHERE = {
         "LedgerFull",
         "LedgerUnavailable",
         "PriceError",
+        "TaskKilledError",
         "UsageError",
     ),
     "event": ("Attribution", "Event"),
     "ledger.open": ("open_ledger",),
     "ledger.store": ("Filter", "Question", "Row", "Store"),
+    "policy": ("Budget",),
     "pricing": ("calculate_cost", "price", "register_model_pricing"),
     "pricing.catalog": ("Catalog",),
     "pricing.cost": ("Cost",),
     "pricing.extract": ("Extraction", "extract"),
+    "tenants": ("TenantCostTracker",),
     "totals": ("Totals",),
     "traces": ("Observation", "Trace"),
     "tracker": ("CostTracker",),

@@ -24,7 +24,7 @@ from farthing.budgets.blocks import BudgetBlock, around
 from farthing.budgets.desk import Desk
 from farthing.budgets.estimate import NOTHING_KNOWN, Expected, Samples
 from farthing.budgets.people import People
-from farthing.budgets.reservation import Reservation
+from farthing.budgets.reservation import Held, Reservation
 from farthing.budgets.words import exceeded
 from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, LedgerError
 from farthing.event import Attribution, new_id, now_us
@@ -245,8 +245,7 @@ class Guard(Desk):
             if other is None:
                 raise exceeded(answer)
             return self._reserve(other, {**asked, "models": ()}, who, blocks, tries - 1)
-        stored = answer is not None
-        return Reservation(self, subject, at_us, expected, key=ask.key, blocks=held, stored=stored, gone=ask.gone)
+        return Reservation(self, subject, at_us, expected, Held(ask.key, tuple(held), answer is not None, ask.gone))
 
     def _ask(self, subject: Subject, expected: Expected, asked: dict[str, Any], at_us: int) -> Ask:
         key = asked.get("key")

@@ -28,7 +28,7 @@ class People:
     def __init__(self, accounts: Callable[[], Accounts], now_us: Callable[[], int], org: str | None = None) -> None:
         self._accounts = accounts
         self._now_us = now_us
-        self._org = org or "default"
+        self.org = org
         self._known = Controls()
         self._until = 0.0
         self.tasks = RunningTasks(self)
@@ -84,7 +84,7 @@ class People:
         org: str | None,
     ) -> None:
         control = Control(
-            org=org or self._org,
+            org=org or self.org or "default",
             kind=kind,
             name=name,
             action=action,

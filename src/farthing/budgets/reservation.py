@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from farthing.budgets.blocks import BudgetBlock
 from farthing.budgets.estimate import Expected
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("farthing.budgets")
 
 
+class Held(NamedTuple):
+    """Where something is held: in blocks of this process, in the ledger (`stored`); `gone`: the call has left."""
+
+    key: str = ""
+    blocks: tuple[BudgetBlock, ...] = ()
+    stored: bool = False
+    gone: bool = False
+
+
 class Reservation:
     """What is held for one call. `with` it: left without an end, it is freed where the call never left.
 
@@ -43,21 +52,18 @@ class Reservation:
         subject: Subject,
         at_us: int,
         expected: Expected,
-        *,
-        key: str = "",
-        blocks: Sequence[BudgetBlock] = (),
-        stored: bool = False,
-        gone: bool = False,
+        held: Held | None = None,
     ) -> None:
         self._guard = guard
         self.subject = subject
         self.at_us = at_us
         self.expected = expected
         self.amounts = expected.amounts
-        self.key = key
-        self._blocks = tuple(blocks)
-        self._stored = stored
-        self.state: Literal["held", "dispatched", "settled", "released"] = "dispatched" if gone else "held"
+        held = held or Held()
+        self.key = held.key
+        self._blocks = held.blocks
+        self._stored = held.stored
+        self.state: Literal["held", "dispatched", "settled", "released"] = "dispatched" if held.gone else "held"
 
     @property
     def model(self) -> str:

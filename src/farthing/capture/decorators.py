@@ -60,7 +60,11 @@ def _wrapped(function: Any, given: Mapping[str, Any]) -> Any:
         return type(function)(_wrapped(function.__func__, given))
     if isinstance(function, type) or not callable(function):
         raise InputError(f"@track on {function!r}: must be a function or method; of a class, track its methods")
-    make = _maker(function, given)
+    return in_scope(function, _maker(function, given))
+
+
+def in_scope(function: Any, make: Maker) -> Any:
+    """The function, each call of it run in the scope that `make` gives for its arguments; its kind stays."""
     kind = function.func if isinstance(function, functools.partial) else function
     if inspect.isasyncgenfunction(kind):
         return functools.wraps(function)(_tracked_async_generator(function, make))

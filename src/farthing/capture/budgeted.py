@@ -1,0 +1,100 @@
+"""`@with_budget`: what a function may spend, in this process run, or by the day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from farthing.budgets.blocks import BudgetBlock, budget
+from farthing.capture import process
+from farthing.capture.decorators import in_scope
+from farthing.errors import InputError
+from farthing.event import Attribution
+from farthing.scopes import Scope
+from farthing.tracker import CostTracker
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MARK = "budget"
+"""The metadata by which a function's calls are known to its durable budget."""
+
+
+def with_budget(
+    max_cost_usd: Any = None,
+    *,
+    max_tokens: int | None = None,
+    max_calls: int | None = None,
+    per: str | None = None,
+    name: str | None = None,
+    tracker: CostTracker | None = None,
+    on_unpriced: str = "deny",
+) -> Callable[[Function], Function]:
+    """The function, which may spend so much: `@farthing.with_budget(max_cost_usd=10)`.
+
+    Without `per` the limit is for all calls of the function in this process run. `per="day"` (or another window) makes
+    it a budget of the ledger, which other processes share and which begins anew with its window; `name`, default: the
+    function's, names it there.
+    When nothing is left, calling the function raises BudgetExceededError; so does a model's call inside it that would
+    not fit, where calls are instrumented or reserved. For functions, coroutines, generators and async generators.
+    """
+    limits = {"usd": max_cost_usd, "tokens": max_tokens, "calls": max_calls}
+    limits = {unit: value for unit, value in limits.items() if value is not None}
+    if not limits:
+        raise InputError("with_budget needs a limit: max_cost_usd=, max_tokens= or max_calls=")
+
+    def decorate(function: Function) -> Function:
+        if isinstance(function, type | staticmethod | classmethod) or not callable(function):
+            raise InputError(f"@with_budget on {function!r}: must be a function; put it under @staticmethod and others")
+        module = getattr(function, "__module__", "")
+        named = name or f"{module}.{getattr(function, '__qualname__', repr(function))}"
+        made: Any
+        if per is None:
+            made = in_scope(function, _OfThisRun(budget(**limits, name=named, on_unpriced=on_unpriced)))
+        else:
+            made = in_scope(function, _Durable(named, limits, per, tracker, on_unpriced))
+        return made  # type: ignore[no-any-return]
+
+    return decorate
+
+
+class _OfThisRun:
+    """Every call of the function enters the same block, which goes on counting."""
+
+    def __init__(self, block: BudgetBlock) -> None:
+        self._block = block
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope:
+        self._block.check()
+        return self._block
+
+
+class _Durable:
+    """Every call of the function carries the budget's mark; the budgets are set when it is first called."""
+
+    def __init__(
+        self, name: str, limits: dict[str, Any], per: str, tracker: CostTracker | None, on_unpriced: str
+    ) -> None:
+        self._name = name
+        self._limits = limits
+        self._per = per
+        self._tracker = tracker
+        self._on_unpriced = on_unpriced
+        self._set_for: CostTracker | None = None
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope:
+        tracker = self._tracker or process.tracker()
+        if self._set_for is not tracker:
+            for unit, limit in self._limits.items():
+                tracker.guard.set(
+                    {f"metadata.{MARK}": self._name},
+                    **{unit: limit},
+                    per=self._per,
+                    name=f"{self._name} {unit} per {self._per}",
+                    on_unpriced=self._on_unpriced,
+                    by="with_budget",
+                )
+            self._set_for = tracker
+        error = tracker.guard.exhausted(metadata={MARK: self._name})
+        if error is not None:
+            raise error
+        return Scope(Attribution(metadata={MARK: self._name}))
