@@ -17,6 +17,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from farthing.errors import InputError, shown
 from farthing.money import pico_to_usd
 from farthing.usage import Quantity, Usage
 
@@ -206,7 +207,9 @@ def from_us(microseconds: int) -> datetime:
 
 
 def to_us(moment: datetime) -> int:
-    """An aware datetime as microseconds since 1970 UTC. A naive one counts as UTC."""
+    """An aware datetime as microseconds since 1970 UTC. A naive one counts as UTC. What is no datetime: InputError."""
+    if not isinstance(moment, datetime):
+        raise InputError(f"{shown(moment)} is no moment: give a datetime, e.g. datetime(2026, 11, 1, tzinfo=UTC)")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     gone = moment - _EPOCH

@@ -11,6 +11,9 @@ from fractions import Fraction
 
 PICO_PER_USD = 10**12
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+WIDEST, FINEST = 60, 400
+"""Digits before and after the point of an amount: no float is finer, and `1e999999999`, a number too, would
+fill the memory."""
 
 
 def round_half_even(numerator: int, denominator: int) -> int:
@@ -28,9 +31,16 @@ def fraction_to_pico(usd: Fraction) -> int:
 def usd_to_pico(usd: Decimal | int | float | str) -> int:
     """US dollars in picodollars. A float counts as the decimal it prints as. Not a finite number: ValueError."""
     value = Decimal(repr(usd)) if isinstance(usd, float) else Decimal(usd)
-    if not value.is_finite():
+    if not is_amount(value):
         raise ValueError(f"an amount of money must be a finite number, not {usd!r}")
     return fraction_to_pico(Fraction(value))
+
+
+def is_amount(value: Decimal) -> bool:
+    """Whether it is a finite number of a size and precision that money can have."""
+    if not value.is_finite():
+        return False
+    return value.adjusted() < WIDEST and int(value.as_tuple().exponent) > -FINEST
 
 
 def pico_to_usd(pico: int) -> Decimal:

@@ -7,10 +7,11 @@ import sys
 import threading
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from farthing.errors import PriceError
+from farthing.errors import FarthingError, PriceError
 from farthing.event import to_us
 from farthing.pricing import Catalog, PriceRecord, Resolved, Unpriced, price, reprice
 from farthing.usage import Usage
@@ -155,3 +156,44 @@ def test_context_that_is_no_text_is_taken_as_text() -> None:
         == price("gpt-5", CALL, at=NOON, context={"processing": "batch"}).pico
     )
     assert price("gpt-5", CALL, at=NOON, context={"tags": ["a"]}).status == "priced"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"usage": {"input_tokens": 5}}, "usage = {'input_tokens': 5}: must be a farthing.Usage"),
+        ({"model": None}, "model = None: must be text"),
+        ({"model": ["gpt-4o"]}, "must be text"),
+        ({"provider": 7}, "provider = 7: must be text"),
+        ({"at": "2025-01-01"}, "'2025-01-01' is no moment"),
+        ({"at": 1.7e9}, "1700000000.0 is no moment"),
+        ({"context": "batch"}, "context = 'batch': must be a mapping"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_told(wrong: dict[str, Any], words: str) -> None:
+    """The message names the argument and its value; no AttributeError comes out of our inside."""
+    given: dict[str, Any] = {"model": "gpt-4o", "usage": Usage(input_tokens=5), **wrong}
+    model, usage = given.pop("model"), given.pop("usage")
+    with pytest.raises(FarthingError) as error:
+        price(model, usage, **given)
+    assert words in str(error.value)
+
+
+def test_any_moment_of_the_calendar_has_a_price() -> None:
+    """Windows of the day are looked up at its edges too, and beyond them."""
+    usage = Usage(input_tokens=1_000_000)
+    for at in (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59), 10**30, -(10**30)):  # noqa: DTZ001
+        assert price("deepseek-v4-flash", usage, at=at).pico
+
+
+def test_an_endless_name_is_cut_and_compared_with_nothing() -> None:
+    """A stranger's model name does not fill the log, nor keep us busy."""
+    cost = price("x" * 100_000, Usage(input_tokens=1))
+    assert cost.status == "unpriced" and len(cost.reasons[0]) < 200
+
+
+def test_two_services_that_have_no_price_together_are_told() -> None:
+    """Batch and fast mode each have rates, nobody publishes both at once: which are used stands in the reasons."""
+    cost = price("claude-opus-4-8", Usage(input_tokens=1000), context={"processing": "batch", "speed": "fast"})
+    assert "processing=batch and speed=fast" in cost.reasons[0]
+    assert not price("claude-opus-4-8", Usage(input_tokens=1000), context={"speed": "fast"}).reasons

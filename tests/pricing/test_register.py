@@ -227,3 +227,35 @@ def test_calculate_cost_refuses_what_cannot_be() -> None:
         calculate_cost("gpt-4o", 10, 10, 20)
     with pytest.raises(UsageError, match="cache_discount"):
         calculate_cost("gpt-4o", 10, 10, 5, 1.5)
+
+
+@pytest.mark.parametrize("amount", ["1e999999999", "1e-999999999", Decimal("1e99999"), float("inf"), "abc", True, -1])
+def test_an_amount_that_cannot_be_is_named_by_its_argument(catalog: Catalog, amount: Any) -> None:
+    """Also a number whose digits would fill the memory."""
+    with pytest.raises(PriceError, match=r"price of 'mine': input_price_per_million: "):
+        catalog.register("mine", amount, 2)
+
+
+def test_rates_that_are_no_mapping_are_refused(catalog: Catalog) -> None:
+    """Not an AttributeError."""
+    with pytest.raises(PriceError, match=r"rates = .*must be units with their rates"):
+        catalog.register("mine", rates=["1"])
+
+
+@pytest.mark.parametrize("discount", [Decimal("0.9"), 0.9])
+def test_a_discount_may_be_a_decimal(discount: Any) -> None:
+    """300 at full price, 1200 at a tenth of it, 350 out."""
+    assert calculate_cost("gpt-4o", 1500, 350, 1200, discount) == 0.00455
+
+
+@pytest.mark.parametrize("discount", ["0.9", float("nan"), 1.5, -1])
+def test_a_discount_that_is_none_is_refused(discount: Any) -> None:
+    """The message shows the value."""
+    with pytest.raises(UsageError, match=r"cache_discount = .*between 0 and 1"):
+        calculate_cost("gpt-4o", 1500, 350, 1200, discount)
+
+
+def test_a_cost_that_is_known_in_part_warns() -> None:
+    """An embedding model has no rate for output: the float says nothing of it, so the warning does."""
+    with pytest.warns(UserWarning, match="no rate for output_tokens"):
+        assert calculate_cost("text-embedding-3-small", 10, 5) == 2e-07

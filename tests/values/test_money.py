@@ -55,3 +55,11 @@ def test_dollars_print_as_people_write_them() -> None:
         "0.000308333333",
     ]
     assert fraction_to_pico(Fraction(37, 120_000)) == 308_333_333
+
+
+@pytest.mark.parametrize("amount", ["1e999999999", "1e-999999999", Decimal("1e70")])
+def test_an_amount_whose_digits_would_fill_the_memory_is_refused(amount: str | Decimal) -> None:
+    """At once, and not when the memory is full."""
+    with pytest.raises(ValueError, match="finite number"):
+        usd_to_pico(amount)
+    assert usd_to_pico(5e-324) == 0

@@ -25,6 +25,8 @@ def open_ledger(url: str | Path | None = None, *, durability: Durability = "comm
 def _path(url: str | Path | None) -> str | Path:
     if url is None or isinstance(url, Path):
         return MEMORY if url is None else url
+    if not isinstance(url, str):
+        raise LedgerUnavailable(f"{url!r} names no ledger: give a path, sqlite:///<path> or :memory:")
     scheme, colon, rest = url.partition("://")
     if not colon:
         if not url:

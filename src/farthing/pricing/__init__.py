@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from farthing.errors import UsageError
+from farthing.errors import UsageError, shown
 from farthing.money import fraction_to_pico
 from farthing.pricing.catalog import Catalog, Listed
 from farthing.pricing.cost import Cost, CostLine, Provenance
@@ -98,18 +99,24 @@ def calculate_cost(
     Cached tokens cost the catalog's rate for them, or the input rate less `cache_discount` (0.9 = 90 % off) where that
     is given. An unknown model warns and costs 0.0, here and nowhere else: `price()` says that it is unpriced.
     """
-    if cache_discount is not None and not 0 <= cache_discount <= 1:
-        raise UsageError(f"cache_discount = {cache_discount!r}: must lie between 0 and 1")
     usage = Usage(input_tokens=input_tokens, cache_read_tokens=cached_tokens, output_tokens=output_tokens)
-    resolved = Catalog.default().resolve(model)
     if cache_discount is not None:
+        off = _share(cache_discount)
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-    pico = resolved.evaluate(usage)
-    if pico is None:
-        reasons = "; ".join(resolved.cost(usage).reasons)
-        warnings.warn(f"cost 0.0, because no price is known: {reasons}", UserWarning, stacklevel=2)
-        return 0.0
+    resolved = Catalog.default().resolve(model)
+    cost = resolved.cost(usage)
+    if cost.status in ("unpriced", "partial"):
+        what = "cost 0.0, because no price is known" if cost.pico is None else "a part of the cost is not known"
+        warnings.warn(f"{what}: {'; '.join(cost.reasons)}", UserWarning, stacklevel=2)
+    pico = cost.pico or 0
     if cache_discount is not None and cached_tokens:
         rate = resolved.rate("input_tokens", usage) or Fraction()
-        pico -= fraction_to_pico(rate * cached_tokens * Fraction(repr(cache_discount)))
+        pico -= fraction_to_pico(rate * cached_tokens * off)
     return pico / 10**12
+
+
+def _share(discount: object) -> Fraction:
+    """A discount as an exact fraction of 1; a float counts as the decimal it prints as. Else UsageError."""
+    if isinstance(discount, int | float | Decimal) and 0 <= discount <= 1:
+        return Fraction(str(discount))
+    raise UsageError(f"cache_discount = {shown(discount)}: must be a number between 0 and 1, 0.9 for 90 % off")

@@ -18,6 +18,9 @@ from farthing.pricing.record import moment_us
 EVER = (-(2**62), 2**62)
 """The span of all time, in microseconds since 1970."""
 
+_FIRST_US, _LAST_US = to_us(datetime(2, 1, 1)), to_us(datetime(9998, 12, 30))  # noqa: DTZ001 - to_us takes them as UTC
+"""Moments with a day before and after them that the calendar knows."""
+
 
 def holds(part: Mapping[str, Any], at_us: int) -> bool:
     """Whether `from <= at < to` of a record, variant or window; what is absent is open."""
@@ -35,6 +38,7 @@ def window_at(windows: Sequence[Mapping[str, Any]], at_us: int) -> tuple[Mapping
     """(the first window that holds at this moment or None, the span in which that stays so)."""
     if not windows:
         return None, EVER
+    at_us = min(max(at_us, _FIRST_US), _LAST_US)
     edges = [edge for window in windows for edge in _edges(window, at_us)]
     found = next((window for window in windows if _inside(window, at_us)), None)
     return found, _around(edges, at_us)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from farthing.errors import PriceError
+from farthing.errors import InputError, PriceError, UsageError, shown
 from farthing.event import now_us, to_us
 from farthing.pricing.bands import EVER, holds
 from farthing.pricing.convert import spans
@@ -159,6 +159,8 @@ class Catalog:
         context: Mapping[str, Any] | None = None,
     ) -> Cost:
         """What this usage of a model costs: as in `farthing.price`. A missing price is warned of once a model."""
+        if not isinstance(usage, Usage):
+            raise UsageError(f"usage = {shown(usage)}: must be a farthing.Usage, e.g. Usage(input_tokens=1500)")
         cost = self.resolve(model, provider, at, context).cost(usage)
         if cost.status in ("unpriced", "partial"):
             self._warn(cost, provider)
@@ -176,10 +178,13 @@ class Catalog:
         `at` is a moment (naive: UTC), or microseconds since 1970; now where None.
         """
         at_us = now_us() if at is None else at if isinstance(at, int) else to_us(at)
+        if context and not isinstance(context, Mapping):
+            raise InputError(f"context = {shown(context)}: must be a mapping, e.g. {{'processing': 'batch'}}")
         key = (model, provider, tuple(context.items()) if context else None)
         try:
             found = self._cache.get(key)
-        except TypeError:  # a context value that is no text
+        except TypeError:  # a value that is no text
+            _check_names(model, provider)
             return self.resolve(model, provider, at_us, dict(context_pairs(context)))
         if found is not None and found.since_us <= at_us < found.until_us and not self._stale():
             return found
@@ -204,6 +209,7 @@ class Catalog:
         return len(self._custom) + (self._parent._total_version() if self._parent else 0)
 
     def _resolve(self, model: str, provider: str | None, at_us: int, context: Pairs) -> Resolved | Unpriced:
+        _check_names(model, provider)
         try:
             return self._found(model, provider, at_us, context)
         except PriceError as error:
@@ -320,6 +326,12 @@ class Catalog:
             match = self._base.matcher.find(listed.model, listed.provider)
             if isinstance(match, Match):
                 yield from self._base.records(match)
+
+
+def _check_names(model: object, provider: object) -> None:
+    for name, value in (("model", model), ("provider", "" if provider is None else provider)):
+        if not isinstance(value, str):
+            raise InputError(f"{name} = {shown(value)}: must be text")
 
 
 def _bounded(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from farthing.errors import SHOWN, shown
 from farthing.pricing.names import (
     Reading,
     bedrock_shaped,
@@ -138,9 +139,8 @@ class Matcher:
                 if isinstance(inferred, Match)
                 else ""
             )
-            return Miss(
-                name, provider, f"unknown provider {provider!r} for model {name!r}{hint}", self._near(name, None)
-            )
+            reason = f"unknown provider {shown(provider)} for model {shown(name)}{hint}"
+            return Miss(name, provider, reason, self._near(name, None))
         return self._within(name, found)
 
     def _within(self, name: str, provider: str) -> Match | Miss:
@@ -257,6 +257,8 @@ class Matcher:
         return self._source.providers.get(provider)
 
     def _near(self, name: str, provider: str | None) -> tuple[str, ...]:
+        if len(name) > SHOWN:
+            return ()  # no model's name, and slow to compare
         where = [provider] if provider else [*names_in("first_party"), *sorted(self._custom_providers)]
         ids = [model for one in where for model in self.ids(one)]
         last = re.sub(r"\s+", "-", name.lower()).rsplit("/", 1)[-1]
@@ -265,7 +267,7 @@ class Matcher:
     def _miss(self, name: str, provider: str | None) -> Miss:
         near = self._near(name, provider)
         where = f" for provider {provider!r}" if provider else ""
-        reason = f"unknown model {name!r}{where}"
+        reason = f"unknown model {shown(name)}{where}"
         refused = self._index(provider).refused(name.lower()) if provider else None
         if refused:
             reason += f" (it resembles {refused!r}, but what follows is no known suffix)"

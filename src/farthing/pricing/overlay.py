@@ -25,7 +25,7 @@ from typing import Any
 
 from farthing.errors import PriceError
 from farthing.pricing.bands import EVER
-from farthing.pricing.record import moment_text, moment_us, rate_of
+from farthing.pricing.record import amount_of, moment_text, moment_us, rate_of
 from farthing.usage import UNITS
 
 BUILT_IN = ("corrections", "services", "regions", "models", "free")
@@ -205,7 +205,7 @@ def discount(entry: Mapping[str, Any]) -> Patch:
     if ("factor" in entry) == ("percent" in entry):
         raise PriceError(f"discount {dict(entry)!r}: give either 'factor' (0.9) or 'percent' (10 taken off)")
     value = entry["factor"] if "factor" in entry else entry["percent"]
-    amount = rate_of("requests", str(value), f"discount {dict(entry)!r}").usd
+    amount = amount_of(str(value), f"discount {dict(entry)!r}")
     factor = amount if "factor" in entry else 1 - amount / 100
     if factor < 0:
         raise PriceError(f"discount {dict(entry)!r}: more than everything cannot be taken off")
@@ -330,7 +330,7 @@ def _filled(unit: str, value: Any, rates: Mapping[str, Any]) -> Any:
     base = rates.get(value["of"])
     if base is None:
         return None
-    factor = rate_of(unit, value["factor"], "fill").usd
+    factor = amount_of(value["factor"], "fill")
     rate = rate_of(value["of"], base, "fill").times(factor)
     filled = {"usd": str(rate.usd), "per": rate.per}
     if rate.tiers:

@@ -24,16 +24,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from farthing.errors import PriceError
+from farthing.errors import PriceError, shown
 from farthing.event import to_us
+from farthing.money import is_amount
 from farthing.usage import UNITS
 
 _KEYS = frozenset(
@@ -131,16 +134,18 @@ class PriceRecord:
 
 def rates_of(data: Mapping[str, Any], where: str = "rates") -> dict[str, Rate]:
     """unit -> Rate of a `rates` object. Unknown units, amounts that are none, falling thresholds: PriceError."""
+    if not isinstance(data, Mapping):
+        raise PriceError(f"{where}: rates = {shown(data)}: must be units with their rates, {{'input_tokens': '2.5'}}")
     return {unit: rate_of(unit, value, where) for unit, value in data.items()}
 
 
 def rate_of(unit: str, value: Any, where: str) -> Rate:
     """One rate: an object as in the module's docstring, or the amount alone for the unit's customary lot."""
-    place = f"{where}: {unit} = {value!r}"
+    place = f"{where}: {unit} = {shown(value)}"
     if unit not in UNITS:
         raise PriceError(f"{place}: there is no such unit; units are named in farthing.usage.UNITS")
     if not isinstance(value, Mapping):
-        return Rate(_amount(value, place), UNITS[unit].per)
+        return Rate(amount_of(value, place), UNITS[unit].per)
     if unknown := set(value) - _RATE_KEYS:
         raise PriceError(f"{place}: unknown key {min(unknown)!r}; a rate has {', '.join(sorted(_RATE_KEYS))}")
     per = value.get("per", UNITS[unit].per)
@@ -154,7 +159,7 @@ def rate_of(unit: str, value: Any, where: str) -> Rate:
     tiers = tuple(_tier(tier, place) for tier in value.get("tiers", ()))
     if any(a[0] >= b[0] for a, b in pairwise(tiers)):
         raise PriceError(f"{place}: thresholds of tiers must rise")
-    return Rate(_amount(value.get("usd"), place), per, tiers, by, value.get("mode") == "marginal")
+    return Rate(amount_of(value.get("usd"), place), per, tiers, by, value.get("mode") == "marginal")
 
 
 def _tier(tier: Any, place: str) -> tuple[int, Fraction]:
@@ -163,15 +168,21 @@ def _tier(tier: Any, place: str) -> tuple[int, Fraction]:
     threshold = tier["above"] if "above" in tier else tier["from"]
     if type(threshold) is not int or threshold < 0:
         raise PriceError(f"{place}: a threshold must be a whole number, not {threshold!r}")
-    return threshold - ("from" in tier), _amount(tier.get("usd"), place)
+    return threshold - ("from" in tier), amount_of(tier.get("usd"), place)
 
 
-def _amount(value: Any, place: str) -> Fraction:
+def amount_of(value: Any, place: str) -> Fraction:
     """US dollars as decimal text (or 'a/b'), exact. A float counts as the decimal it prints as."""
     try:
-        amount = Fraction(repr(value) if isinstance(value, float) else value)
-    except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise PriceError(f"{place}: {value!r} is no amount of money; write it as '2.5'") from error
+        if (isinstance(value, str) and "/" not in value) or isinstance(value, float | Decimal):
+            number = Decimal(repr(value) if isinstance(value, float) else value)
+            if not is_amount(number):
+                raise ValueError(value)
+            amount = Fraction(number)
+        else:
+            amount = Fraction(value)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise PriceError(f"{place}: {shown(value)} is no amount of money; write it as '2.5'") from error
     if isinstance(value, bool) or amount < 0:
         raise PriceError(f"{place}: a price must be a number that is not negative, not {value!r}")
     return amount
@@ -214,12 +225,27 @@ def _check(data: Mapping[str, Any]) -> None:
         for unit, value in data.get(key, {}).items():
             if unit not in UNITS:
                 raise PriceError(f"{where}: {key}: there is no unit {unit!r}")
-            _amount(value, f"{where}: {key}: {unit}")
+            amount_of(value, f"{where}: {key}: {unit}")
     for part in (*data.get("variants", ()), *data.get("windows", ())):
         rates_of(part.get("rates", {}), where)
-        _amount(part.get("factor", "1"), f"{where}: factor")
+        amount_of(part.get("factor", "1"), f"{where}: factor")
     for part in (data, *data.get("variants", ()), *data.get("windows", ())):
         _check_span(part, where)
+    for window in data.get("windows", ()):
+        _check_window(window, where)
+
+
+_CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d|24:00")
+
+
+def _check_window(window: Mapping[str, Any], where: str) -> None:
+    """Its hours are hours, and its days days of the week."""
+    for key in ("start", "end"):
+        if key in window and not (isinstance(window[key], str) and _CLOCK.fullmatch(window[key])):
+            raise PriceError(f"{where}: window: {key} = {shown(window[key])}: must be an hour, as '09:00'")
+    days = window.get("days", ())
+    if not isinstance(days, list | tuple) or not all(type(day) is int and 1 <= day <= 7 for day in days):
+        raise PriceError(f"{where}: window: days = {shown(days)}: must be days of the week, 1 (Monday) to 7")
 
 
 def _check_span(part: Mapping[str, Any], where: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from farthing.errors import PriceError
 from farthing.pricing.overlay import CustomModel, custom_model, plain_rate
-from farthing.pricing.record import PriceRecord, moment_text, rate_of
+from farthing.pricing.record import PriceRecord, amount_of, moment_text
 
 Amount = float | int | Decimal | str
 
@@ -80,15 +80,18 @@ class CustomPrice:
         return model
 
     def _rates(self) -> dict[str, Any]:
-        given = {unit: plain_rate(unit, value) for unit, value in (self.rates or {}).items()}
-        for unit, price in (
-            ("input_tokens", self.input_price_per_million),
-            ("output_tokens", self.output_price_per_million),
-            ("cache_read_tokens", self.cached_input_price_per_million),
-            ("cache_write_tokens", self.cache_write_price_per_million),
+        rates = {} if self.rates is None else self.rates
+        if not isinstance(rates, Mapping):
+            raise PriceError(f"rates = {rates!r}: must be units with their rates, {{'input_tokens': '2.5'}}")
+        given = {unit: plain_rate(unit, value) for unit, value in rates.items()}
+        for unit, name in (
+            ("input_tokens", "input_price_per_million"),
+            ("output_tokens", "output_price_per_million"),
+            ("cache_read_tokens", "cached_input_price_per_million"),
+            ("cache_write_tokens", "cache_write_price_per_million"),
         ):
-            if price is not None:
-                given[unit] = {"usd": _text(price, unit), "per": 1_000_000}
+            if (price := getattr(self, name)) is not None:
+                given[unit] = {"usd": self._text(price, name), "per": 1_000_000}
         return {**given, **self._by_unit()}
 
     def _by_unit(self) -> dict[str, Any]:
@@ -97,21 +100,19 @@ class CustomPrice:
             raise PriceError(f"unit = {self.unit!r}: must be one of {', '.join(_UNITS)}")
         ours_in, ours_out, both, many = _UNITS[unit]
         found: dict[str, Any] = {}
-        for name, price in ((ours_in, self.input_price), (ours_out, self.output_price)):
-            if price is not None:
-                found[name] = _one(price, many, name)
+        for ours, name in ((ours_in, "input_price"), (ours_out, "output_price")):
+            if (price := getattr(self, name)) is not None:
+                found[ours] = self._one(price, many, name)
         if self.total_price is not None and not found:
-            for name in (both,) if both else (ours_in, ours_out):
-                found[name] = _one(self.total_price, many, name)
+            for ours in (both,) if both else (ours_in, ours_out):
+                found[ours] = self._one(self.total_price, many, "total_price")
         return found
 
+    def _text(self, price: Amount, name: str) -> str:
+        return str(amount_of(price, f"price of {self.model!r}: {name}"))
 
-def _text(price: Amount, where: str) -> str:
-    return str(rate_of("requests", price if isinstance(price, float | int) else str(price), where).usd)
-
-
-def _one(price: Amount, many: int, where: str) -> dict[str, Any]:
-    return {"usd": str(Fraction(_text(price, where)) * many), "per": 1}
+    def _one(self, price: Amount, many: int, name: str) -> dict[str, Any]:
+        return {"usd": str(Fraction(self._text(price, name)) * many), "per": 1}
 
 
 def from_mapping(entry: Mapping[str, Any], source: str) -> CustomPrice:
@@ -168,7 +169,7 @@ def _row(price: CustomPrice) -> dict[str, Any]:
         if field.name in ("valid_from", "valid_to"):
             value = moment_text(value)
         elif field.name.endswith("_million") or field.name.endswith("_price"):
-            value = _text(value, field.name)
+            value = price._text(value, field.name)
         row[field.name] = value
     row.pop("source", None)
     return row

@@ -12,7 +12,6 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
-from farthing.errors import PriceError
 from farthing.money import pico_to_usd
 from farthing.pricing.bands import EVER, holds, span_around, window_at, words
 from farthing.pricing.cost import Cost, CostLine, Provenance
@@ -206,7 +205,7 @@ class Terms:
             rates.update(rates_of(window["rates"]))
         chosen, self.refused, ignored = _choose(data, variants, context)
         self.applied = tuple(sorted({pair for part in chosen for pair in _met(part, context)}))
-        self.notes = (*data.get("notes", ()), *_notes(record, chosen, ignored, at_us))
+        self.notes = (*data.get("notes", ()), *_notes(record, chosen, ignored, at_us), *_rivals(chosen))
         self.core = Core(
             _varied(rates, chosen),
             {unit: Fraction(count) for unit, count in data.get("per_call", {}).items()},
@@ -269,6 +268,25 @@ def _notes(
         yield f"context {key!r} does not change the price of {record.provider} {record.model}"
 
 
+def _rivals(chosen: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Variants that all have rates of their own for one unit: nobody publishes what they cost together."""
+    having: dict[str, list[Mapping[str, Any]]] = {}
+    for part in chosen:
+        for unit in part.get("rates", {}):
+            having.setdefault(unit, []).append(part)
+    seen = set()
+    for first, *others in having.values():
+        for other in others:
+            pair = (_said(first), _said(other))
+            if not set(other["when"].items()) <= set(first["when"].items()) and pair not in seen:
+                seen.add(pair)
+                yield f"{pair[0]} and {pair[1]} have rates each, and none together: those of {pair[0]} are used"
+
+
+def _said(part: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in part["when"].items())
+
+
 def _varied(rates: dict[str, Rate], chosen: Sequence[Mapping[str, Any]]) -> dict[str, Rate]:
     """The rates with the variants' own in place of theirs, then multiplied by their factors."""
     own: dict[str, Rate] = {}
@@ -310,12 +328,3 @@ def _lines(exact: Exact) -> Iterator[CostLine]:
 
 def _tidy(value: Decimal) -> Decimal:
     return value.quantize(Decimal(1)) if value == value.to_integral_value() else value
-
-
-def check_windows(record: PriceRecord) -> None:
-    """Raise PriceError where a window of the record cannot be read."""
-    for window in record.data.get("windows", ()):
-        try:
-            window_at([window], 0)
-        except (TypeError, ValueError) as error:
-            raise PriceError(f"price of {record.provider} {record.model}: window {window!r}: {error}") from error

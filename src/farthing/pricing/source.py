@@ -16,7 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from farthing.errors import PriceError
+from farthing.errors import PriceError, shown
+from farthing.money import is_amount
 
 Clause = tuple[str, Any]
 """(kind, text) with kind equals, starts_with, ends_with, contains or regex; (kind, clauses) with kind or, and."""
@@ -94,7 +95,8 @@ def read_text(text: str, label: str) -> Source:
     except ValueError as error:
         raise PriceError(f"{label}: not JSON: {error}") from error
     if not isinstance(raw, list) or not raw:
-        raise PriceError(f"{label}: must be a JSON array of providers, not {type(raw).__name__}")
+        what = "an empty one" if raw == [] else type(raw).__name__
+        raise PriceError(f"{label}: must be a JSON array of providers, not {what}")
     source = Source(label, _by_id(raw))
     source.check()
     return source
@@ -194,10 +196,10 @@ def _amount(where: str, value: Any) -> str:
     if (
         isinstance(number, bool)
         or not isinstance(number, Decimal | int)
-        or not Decimal(number).is_finite()
+        or not is_amount(Decimal(number))
         or number < 0
     ):
-        raise PriceError(f"{where} = {value!r}: must be a number that is not negative")
+        raise PriceError(f"{where} = {shown(value)}: must be a number that is not negative")
     return format(Decimal(number).normalize(), "f")
 
 

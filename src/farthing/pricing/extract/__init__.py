@@ -42,7 +42,7 @@ def extract(
         raise ExtractionError(
             f"body of type {type(body).__name__}: expected bytes, text, or parsed JSON (a dict or a list)"
         )
-    frames = streams.split(body, content_type)
+    frames = streams.split(body, content_type if isinstance(content_type, str) else None)
     if frames.kind == "json" and isinstance(frames.objects[0], dict):
         return _whole(draft, frames.objects[0])
     return _several(draft, frames)
