@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util._once import Once
 
 from farthing import scopes, testing
-from farthing.capture import otel
+from farthing.capture import otel, transport
 from farthing.capture.context import agent_run, attribute, session, task
 from farthing.capture.faults import FAULTS
 from farthing.capture.span_processor import FarthingSpanProcessor
@@ -492,3 +492,68 @@ def test_real_instrumentations_are_read(read: Traced, instrumentor: Callable[[],
     assert (event.model, event.provider) == ("gpt-4o-2024-08-06", "openai")
     assert event.cost == pytest.approx(300 * 2.5e-6 + 1200 * 1.25e-6 + 350 * 1e-5)
     assert event.response_id == BODY["id"]
+
+
+ANTHROPIC = {
+    "id": "msg_013Zva2CMHLNnXjNJJKqJ2EF",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5-20250929",
+    "content": [{"type": "text", "text": "Hi."}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {
+        "input_tokens": 300,
+        "cache_read_input_tokens": 1000,
+        "cache_creation_input_tokens": 200,
+        "cache_creation": {"ephemeral_5m_input_tokens": 200, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": 350,
+    },
+}
+
+
+def _ask_anthropic() -> None:
+    anthropic = pytest.importorskip("anthropic", reason="ANTHROPIC SDK MISSING: its own spans are not tested")
+    library = __import__(anthropic.DefaultHttpxClient.__mro__[1].__module__.split(".")[0])
+    transport = library.MockTransport(lambda request: library.Response(200, json=ANTHROPIC))
+    with anthropic.Anthropic(api_key="k", http_client=library.Client(transport=transport)) as client:
+        client.messages.create(
+            model="claude-sonnet-4-5-20250929", max_tokens=10, messages=[{"role": "user", "content": "Hello"}]
+        )
+
+
+@pytest.mark.parametrize("metered", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_anthropics_own_spans_are_read_once(read: Traced, metered: bool) -> None:
+    """Its SDK traces itself; with our transport on, the same response is one event all the same."""
+    if metered:
+        transport.instrument(read.tracker)
+    try:
+        with agent_run("a") as run:
+            _ask_anthropic()
+    finally:
+        transport.uninstrument()
+    if not any(span.name.startswith("anthropic") or "chat" in span.name for span in read.exporter.get_finished_spans()):
+        pytest.skip("THIS ANTHROPIC SDK MAKES NO SPANS: reading them is not tested")
+    (event,) = read.tracker.ledger.events()
+    assert (run.llm_calls, run.cost) == (1, event.cost)
+    usage = event.usage
+    assert (usage.input_tokens, usage.cache_read_tokens, usage.get("cache_write_5m_tokens")) == (1500, 1000, 200)
+    assert event.cost == pytest.approx((300 * 3 + 1000 * 0.3 + 200 * 3.75 + 350 * 15) / 1e6)
+    assert event.source == ("transport" if metered else "otel:com.anthropic.sdk.python")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_pydantic_ais_agents_are_read_once(read: Traced) -> None:
+    """Its agent's span adds up the calls inside, which are the ones that count."""
+    pydantic_ai = pytest.importorskip("pydantic_ai", reason="PYDANTIC-AI MISSING: its spans are not tested")
+    models = pytest.importorskip("pydantic_ai.models.test")
+    instrumented = pytest.importorskip("pydantic_ai.models.instrumented")
+    settings = instrumented.InstrumentationSettings(tracer_provider=read.provider)
+    model = instrumented.InstrumentedModel(models.TestModel(custom_output_text="Hi."), settings)
+    agent = pydantic_ai.Agent(model, name="helper")
+    result = agent.run_sync("Hello, who are you?")
+    told = result.usage() if callable(result.usage) else result.usage
+    totals = read.tracker.totals()
+    assert totals.calls == 1
+    assert (totals.input_tokens, totals.output_tokens) == (told.input_tokens, told.output_tokens)

@@ -6,14 +6,14 @@ Our own price goes first: what another tool says a call cost is its estimate, an
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from farthing import scopes
 from farthing.capture.otel_spans import SpanFacts
-from farthing.event import ATTRIBUTION_FIELDS, Event, now_us
+from farthing.event import ATTRIBUTION_FIELDS, Event
 from farthing.pricing.catalog import Catalog
 from farthing.recording import NO_MODEL, Call, Entry, price_call
 from farthing.tracker import CostTracker
@@ -110,26 +110,33 @@ class Sightings:
     """
 
     def __init__(self, tracker: CostTracker, own_source: str) -> None:
-        self._lock = threading.Lock()
-        self._recent: deque[Event] = deque(maxlen=512)
+        self._lock = threading.RLock()
+        self._recent: OrderedDict[tuple[int, int], deque[Event]] = OrderedDict()
         self._own = own_source
         self.stop: Callable[[], None] = tracker.on_event(self._heard)
 
     def _heard(self, event: Event, _: scopes.Frame | None) -> None:
-        if event.calls == 1 and not event.source.startswith(self._own):
-            with self._lock:
-                self._recent.append(event)
+        if event.calls != 1 or event.source.startswith(self._own):
+            return
+        counts = (event.usage.input_tokens, event.usage.output_tokens)
+        with self._lock:
+            self._recent.setdefault(counts, deque(maxlen=_ALIKE)).append(event)
+            self._recent.move_to_end(counts)
+            if len(self._recent) > _COUNTS:
+                self._recent.popitem(last=False)
 
     def claim(self, call: Call) -> Event | None:
         """The recorded call that this one is, which is then taken; None where it is news."""
-        if call.usage is None or call.at_us is None:
+        if call.usage is None or call.at_us is None or call.response_id is not None:
             return None
-        until = now_us()
         with self._lock:
-            for event in self._recent:
-                same = event.usage.input_tokens == call.usage.input_tokens
-                same = same and event.usage.output_tokens == call.usage.output_tokens
-                if same and call.at_us <= event.at_us <= until and call.response_id is None:
-                    self._recent.remove(event)
+            alike = self._recent.get((call.usage.input_tokens, call.usage.output_tokens), ())
+            for event in alike:
+                if call.at_us <= event.at_us:
+                    alike.remove(event)  # type: ignore[union-attr]
                     return event
         return None
+
+
+_COUNTS, _ALIKE = 512, 32
+"""Different counts, and calls of the same counts, that are remembered."""

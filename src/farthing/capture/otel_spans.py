@@ -18,6 +18,13 @@ MAX_METADATA = 32
 
 Kind = Literal["call", "frame", "other"]
 
+_TELLING = frozenset(
+    {name for attributes in names.COUNTS.values() for name in attributes}
+    | {*names.TOTAL, *names.OPERATION, *names.KIND, *names.LANGSMITH_DETAILS}
+    | {names.VERCEL_OPERATION, names.LANGFUSE_USAGE, names.LANGSMITH_USAGE, names.EVENT_ID}
+)
+"""A span that has none of these has nothing to do with models."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanFacts:
@@ -46,7 +53,9 @@ class SpanFacts:
 
 def read_span(attributes: Mapping[str, Any] | None, name: str = "") -> SpanFacts:
     """What the attributes say; `name` is the span's. Values may be as OTLP/JSON has them: int64 as text."""
-    said = attributes or {}
+    said = dict(attributes or ())
+    if said.keys().isdisjoint(_TELLING):
+        return SpanFacts(kind="other")
     kind, operation = _kind(said)
     usage, status = _usage(said)
     cost = _cost(said)
@@ -101,12 +110,8 @@ def _usage(said: Mapping[str, Any]) -> tuple[Usage | None, str]:
         usage, status = of_langchain(said[names.LANGSMITH_USAGE])
         if usage is not None:
             return usage, status
-    counts = {
-        unit: number
-        for unit, attributes in names.COUNTS.items()
-        if (number := next((n for a in attributes if (n := whole(said.get(a))) is not None), None)) is not None
-    }
-    total = next((n for a in names.TOTAL if (n := whole(said.get(a))) is not None), None)
+    counts = {unit: n for unit, attributes in names.COUNTS.items() if (n := _count(said, attributes)) is not None}
+    total = _count(said, names.TOTAL)
     into, out = (mapping(said.get(name)) for name in names.LANGSMITH_DETAILS)
     if into or out:
         return of_langchain({**counts, "total_tokens": total}, into, out)
@@ -158,11 +163,13 @@ def _attribution(said: Mapping[str, Any]) -> Attribution:
     }
     metadata: dict[str, Any] = {}
     for name in names.METADATA_OBJECTS:
-        for key, value in mapping(said.get(name)).items():
-            _keep(metadata, str(key), value)
+        if name in said:
+            for key, value in mapping(said[name]).items():
+                _keep(metadata, str(key), value)
     for name, value in said.items():
-        for prefix in names.METADATA_PREFIXES:
-            if name.startswith(prefix) and len(name) > len(prefix):
+        if name.startswith(names.METADATA_PREFIXES):
+            prefix = next(prefix for prefix in names.METADATA_PREFIXES if name.startswith(prefix))
+            if len(name) > len(prefix):
                 _keep(metadata, name.removeprefix(prefix), _unquoted(value))
     tags = next((said[name] for name in names.TAGS if name in said), None)
     if isinstance(tags, str):
@@ -189,9 +196,17 @@ def _unquoted(value: Any) -> Any:
 
 def _text(said: Mapping[str, Any], attributes: Iterable[str]) -> str | None:
     for name in attributes:
-        value = said.get(name)
-        if isinstance(value, str) and value:
-            return value[:MAX_TEXT]
+        if name in said:
+            value = said[name]
+            if isinstance(value, str) and value:
+                return value[:MAX_TEXT]
+    return None
+
+
+def _count(said: Mapping[str, Any], attributes: Iterable[str]) -> int | None:
+    for name in attributes:
+        if name in said and (number := whole(said[name])) is not None:
+            return number
     return None
 
 
