@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -552,7 +553,7 @@ def test_pydantic_ais_agents_are_read_once(read: Traced) -> None:
     settings = instrumented.InstrumentationSettings(tracer_provider=read.provider)
     model = instrumented.InstrumentedModel(models.TestModel(custom_output_text="Hi."), settings)
     agent = pydantic_ai.Agent(model, name="helper")
-    result = agent.run_sync("Hello, who are you?")
+    result = asyncio.run(agent.run("Hello, who are you?"))
     told = result.usage() if callable(result.usage) else result.usage
     totals = read.tracker.totals()
     assert totals.calls == 1
