@@ -14,8 +14,9 @@ import pytest
 
 from farthing.errors import InputError, LedgerError
 from farthing.event import ATTRIBUTION_FIELDS, Attribution, Event, new_id, to_us
-from farthing.ledger import Counts, Filter, Question, Row, Store, open_ledger, query
+from farthing.ledger import Counts, Filter, Question, Row, Store, open_ledger, pages
 from farthing.ledger.sqlite import SqliteStore
+from farthing.ledger.upkeep import compact
 from farthing.totals import Totals
 from farthing.usage import Usage
 
@@ -46,8 +47,32 @@ def durability(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["file", "memory"])
+class SealingStore(SqliteStore):
+    """A store of which all but the last row is in segments at any time, as small and as many as can be, or one."""
+
+    def append(self, event: Event, price_record: str | None = None) -> Any:
+        """As ever, then seal."""
+        outcome = super().append(event, price_record)
+        self._compact()
+        return outcome
+
+    def append_many(self, entries: Any) -> Counts:
+        """As ever, then seal."""
+        counts = super().append_many(entries)
+        self._compact()
+        return counts
+
+    def _compact(self) -> None:
+        self.flush()
+        compact(self._path, keep_rows=1, all_small=len(list(Path(f"{self._path}.segments").glob("*.parquet"))) > 3)
+
+
+@pytest.fixture(params=["file", "memory", "sealed"])
 def store(request: pytest.FixtureRequest, durability: Any, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "sealed":
+        with SealingStore(tmp_path / "ledger.db", durability) as sealing:
+            yield sealing
+        return
     url = ":memory:" if request.param == "memory" else str(tmp_path / "ledger.db")
     with open_ledger(url, durability=durability) as opened:
         yield opened
@@ -320,7 +345,7 @@ def test_no_events_no_rows(store: Store) -> None:
 
 def test_events_come_in_pages_and_in_order(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every order, with filters and limits, over page bounds, with many events of the same time."""
-    monkeypatch.setattr(query, "PAGE_ROWS", 3)
+    monkeypatch.setattr(pages, "PAGE_ROWS", 3)
     made = [
         event(at_us=NOON + at, attribution=Attribution(user="ab"[n % 2]))
         for n, at in enumerate((5, 1, 1, 1, 1, 1, 9, 0, 5, 1))
@@ -337,7 +362,7 @@ def test_events_come_in_pages_and_in_order(store: Store, monkeypatch: pytest.Mon
 
 def test_events_are_those_of_the_beginning(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that appends for each event it reads comes to an end, and other writers never wait for it."""
-    monkeypatch.setattr(query, "PAGE_ROWS", 2)
+    monkeypatch.setattr(pages, "PAGE_ROWS", 2)
     store.append_many((event(), None) for _ in range(5))
     for seen in store.events():
         store.append(event(at_us=seen.at_us + 1))

@@ -9,7 +9,8 @@ import errno
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -127,6 +128,16 @@ class Database:
                 self.execute("COMMIT")
         finally:
             if self._connection.in_transaction:  # else SQLite has undone it itself
+                self.execute("ROLLBACK")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A transaction that reads: all its queries see one moment. Not inside another."""
+        self.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
                 self.execute("ROLLBACK")
 
     def on_commit(self, seen: Callable[[int], None]) -> None:

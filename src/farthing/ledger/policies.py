@@ -97,7 +97,10 @@ def put(database: Database, book: Book, budget: Budget, by: str | None, reason: 
     old = found[0] if found and found[0][0] != "removed" else None
     if old is not None and old[2] == policy:
         return "unchanged"
-    seen, latest = database.rows("SELECT coalesce(max(seq), 0), coalesce(max(at_us), 0) FROM events")[0]
+    seen, latest = database.rows(
+        "SELECT (SELECT coalesce(max(seq), 0) FROM events), max((SELECT coalesce(max(at_us), 0) FROM events),"
+        " (SELECT coalesce(max(last_us), 0) FROM segments))"
+    )[0]
     series = None
     if old is not None and Budget.from_json(old[2]).shape == budget.shape:
         series, seen, latest = database.rows(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from farthing.ledger import forks
 from farthing.ledger.engine import Database
 
 if TYPE_CHECKING:
     from farthing.ledger.writer import Writer
+
+Answer = TypeVar("Answer")
+Rows = Callable[..., list[tuple[Any, ...]]]
 
 _KEPT = 4
 """Idle connections that are kept open."""
@@ -21,6 +24,9 @@ class Reads(Protocol):
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query, as of one moment."""
+
+    def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
+        """What `work` gives, all of whose queries see one moment."""
 
 
 class SharedReads:
@@ -33,6 +39,11 @@ class SharedReads:
         """All rows of a query, as of one moment."""
         with self._writer.lock:
             return self._writer.database.rows(sql, values)
+
+    def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
+        """What `work` gives, all of whose queries see one moment."""
+        with self._writer.lock:
+            return work(self._writer.database.rows)
 
 
 class Readers:
@@ -51,6 +62,18 @@ class Readers:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query, as of one moment."""
+        return self._lend(lambda database: database.rows(sql, values))
+
+    def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
+        """What `work` gives, all of whose queries see one moment."""
+
+        def within(database: Database) -> Answer:
+            with database.reading():
+                return work(database.rows)
+
+        return self._lend(within)
+
+    def _lend(self, work: Callable[[Database], Answer]) -> Answer:
         with self._turn:
             self._turn.wait_for(lambda: not self._forking)
             self._active += 1
@@ -58,7 +81,7 @@ class Readers:
         try:
             if database is None:
                 database = self._open()
-            return database.rows(sql, values)
+            return work(database)
         finally:
             with self._turn:
                 self._active -= 1

@@ -13,16 +13,31 @@ from typing import Self
 
 from farthing.errors import LedgerError
 from farthing.event import Event
-from farthing.ledger import forks, query
+from farthing.ledger import ask, forks, pages, uses
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.checkpoint import Checkpointer
 from farthing.ledger.engine import Database, sqlite_version
+from farthing.ledger.hot import Hot
+from farthing.ledger.known import Known, beginning_with, by_id, corrections_in, retried
 from farthing.ledger.migrate import bring_up_to_date
 from farthing.ledger.places import make_ready
 from farthing.ledger.queue import Group, Queue
 from farthing.ledger.readers import Readers, Reads, SharedReads
 from farthing.ledger.rows import Prepared, prepare, to_event
-from farthing.ledger.store import Counts, Durability, Entry, Filter, Health, Order, Outcome, Question, Row
+from farthing.ledger.sealer import Sealer
+from farthing.ledger.store import (
+    Counts,
+    Durability,
+    Entry,
+    Filter,
+    Health,
+    Order,
+    Outcome,
+    PriceUse,
+    Question,
+    Row,
+    Top,
+)
 from farthing.ledger.writer import SELECT, Writer, corrections_of
 
 MEMORY = ":memory:"
@@ -49,6 +64,9 @@ class SqliteStore:
         self._writer = Writer(self._open_to_write)
         self._readers = None if in_memory else Readers(lambda: Database(self._path, read_only=True))
         self._reads: Reads = self._readers or SharedReads(self._writer)
+        self._hot = Hot(self._path, self._reads)
+        self._sealer = None if in_memory else Sealer(self._path)
+        self._writer.known = None if in_memory else Known(self._path)
         self.accounts = Accounts(self._writer, self._ready_reads)
         self._queue = Queue(self._write_lot) if durability == "queued" else None
         self._group = Group(self._writer.write) if durability == "full" else None
@@ -84,7 +102,13 @@ class SqliteStore:
             return "added"
         if self._group is not None:
             return self._group.write(entry)
-        return self._writer.write((entry,))[0]
+        return self._write_one(entry)
+
+    def _write_one(self, entry: Prepared) -> Outcome:
+        (outcome,) = self._writer.write((entry,))
+        if self._sealer is not None:
+            self._sealer.added(1)
+        return outcome
 
     def append_many(self, entries: Iterable[Entry]) -> Counts:
         """Keep many, in order: see `Store.append_many`. Each lot is taken and made ready before the lock is."""
@@ -101,35 +125,67 @@ class SqliteStore:
         outcomes = self._writer.write(lot)
         if self._checkpointer is not None:
             self._checkpointer.wait_for_room()
+        if self._sealer is not None:
+            self._sealer.added(len(lot))
         return outcomes
 
     def get(self, event_id: str, org: str | None = None) -> Event | None:
         """The event with this id as it was recorded, or None."""
         of_org, values = (" AND org = ?", (event_id, org)) if org is not None else ("", (event_id,))
         found = self._read().rows(f"{SELECT} WHERE id = ?{of_org} LIMIT 1", values)
-        return to_event(found[0]) if found else None
+        return to_event(found[0]) if found else retried(lambda sealed: by_id(sealed, event_id, org), self._hot.sealed)
 
     def history(self, event_id: str, org: str | None = None) -> list[Event]:
         """The event and its corrections, oldest first; empty where the id is unknown."""
         event = self.get(event_id, org)
         if event is not None and event.corrects is not None:
             event = self.get(event.corrects, event.attribution.org) or event
-        return [event, *corrections_of(self._reads.rows, event)] if event is not None else []
+        if event is None:
+            return []
+        newer = corrections_of(
+            self._reads.rows, event
+        )  # first: what is sealed meanwhile is then found twice, not never
+        older = retried(lambda sealed: corrections_in(sealed, event), self._hot.sealed)
+        return [event, *older, *(one for one in newer if one not in older)]
 
     def find(self, prefix: str) -> list[Event]:
         """Events whose id begins so, at most 50, in order of id."""
         sql = f"{SELECT} WHERE id >= ? AND id < ? ORDER BY id, org LIMIT {_FOUND}"
-        return [to_event(row) for row in self._read().rows(sql, (prefix, prefix + "\U0010ffff"))]
+        hot = [to_event(row) for row in self._read().rows(sql, (prefix, prefix + "\U0010ffff"))]
+        sealed = retried(lambda sealed: beginning_with(sealed, prefix, _FOUND), self._hot.sealed)
+        found = {(event.id, event.attribution.org): event for event in (*sealed, *hot)}
+        return [found[key] for key in sorted(found)][:_FOUND]
 
     def events(
         self, where: Filter = _EVERYTHING, *, order: Order = "time", limit: int | None = None
     ) -> Iterator[Event]:
         """The events as of the first `next()`: see `Store.events`."""
-        return query.events(self._read(), where, order, limit)
+        self._read()
+        return pages.events(self._hot, where, order, limit)
 
     def totals(self, question: Question = _SUM) -> list[Row]:
         """Exact sums, corrections included."""
-        return query.totals(self._read(), question)
+        self._read()
+        return ask.totals(self._hot, question)
+
+    def top(self, question: Question = _SUM) -> Top:
+        """The first rows and what all the others come to."""
+        self._read()
+        return ask.top(self._hot, question)
+
+    def quantiles(
+        self, of: str, shares: tuple[float, ...], *, by: tuple[str, ...] = (), where: Filter = _EVERYTHING
+    ) -> dict[tuple[str | None, ...], list[int]]:
+        """Values of billed calls at shares of them: see `Store.quantiles`."""
+        self._read()
+        return uses.quantiles(self._hot, of, where, by, shares)
+
+    def usage_by_price(
+        self, *, by: tuple[str, ...] = (), where: Filter = _EVERYTHING, steps: tuple[int, ...] = ()
+    ) -> list[PriceUse]:
+        """What was used at each price: see `PriceUse`."""
+        self._read()
+        return uses.usage_by_price(self._hot, where, by, steps)
 
     def price_record(self, price_hash: str) -> str | None:
         """The text of a price record that an event was priced with."""
@@ -162,8 +218,10 @@ class SqliteStore:
         """How the store is."""
         self._must_be_open()
         ((count, last),) = self._reads.rows("SELECT (SELECT count(*) FROM events), (SELECT max(at_us) FROM events)")
+        sealed = self._hot.sealed()
+        lasts = [at for at in (last, *(segment.last_us for segment in sealed.segments)) if at is not None]
         on_disk = self._path != MEMORY
-        faulty = [part for part in (self._writer, self._checkpointer, self._queue) if part is not None]
+        faulty = [part for part in (self._writer, self._checkpointer, self._queue, self._sealer) if part is not None]
         said = [part.last_fault for part in faulty if part.last_fault is not None]
         return Health(
             url=self.url,
@@ -171,8 +229,11 @@ class SqliteStore:
             durability=self._durability,
             size_bytes=_size(self._path) if on_disk else 0,
             wal_bytes=_size(self._path + "-wal") if on_disk else 0,
-            events=count,
-            last_at_us=last,
+            events=count + sealed.rows,
+            last_at_us=max(lasts, default=None),
+            sealed=sealed.rows,
+            segments=len(sealed.segments),
+            sealed_bytes=sum(segment.bytes for segment in sealed.segments),
             schema_version=self._version,
             sqlite_version=sqlite_version(),
             queued=len(self._queue) if self._queue is not None else 0,
@@ -190,7 +251,7 @@ class SqliteStore:
             if self._queue is not None:
                 self._queue.close()
         finally:
-            for part in (self._checkpointer, self._readers, self._writer):
+            for part in (self._sealer, self._checkpointer, self._readers, self._writer):
                 if part is not None:
                     part.close()
 
@@ -204,21 +265,22 @@ class SqliteStore:
 
     def before_fork(self) -> None:
         """No thread of this store is inside SQLite while the process forks."""
-        for part in (self._writer, self._checkpointer, self._readers):
+        for part in (self._sealer, self._writer, self._checkpointer, self._readers):
             if part is not None:
                 part.before_fork()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        for part in (self._writer, self._checkpointer, self._readers):
+        for part in (self._sealer, self._writer, self._checkpointer, self._readers):
             if part is not None:
                 part.after_fork_in_parent()
 
     def after_fork_in_child(self) -> None:
         """Connections of its own, opened when first used; nothing queued. A ledger in memory starts empty."""
-        for part in (self._writer, self._checkpointer, self._readers, self._queue, self._group):
+        for part in (self._sealer, self._writer, self._checkpointer, self._readers, self._queue, self._group):
             if part is not None:
                 part.after_fork_in_child()
+        self._hot.fresh()
 
 
 def _size(path: str) -> int:

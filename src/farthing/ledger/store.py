@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
@@ -84,12 +85,15 @@ class Question:
     by     fields of `TEXT_FIELDS`, `STATUS_FIELDS`, `TIME_FIELDS` and `metadata.<key>`; none: one row of all
     limit  the first so many rows only; in order of time where the first field is one, else dearest first
     tz     the IANA time zone whose hours, days, weeks and months are meant
+    sums   names of `Totals` (and first_us, last_us) that are wanted, the others are left 0: fewer are faster; None:
+           all. Calls and cost always are
     """
 
     by: tuple[str, ...] = ()
     where: Filter = Filter()
     limit: int | None = None
     tz: str = "UTC"
+    sums: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,41 @@ class Row:
     totals: Totals
     first_us: int | None = None
     last_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Top:
+    """The first rows of an answer, and what all the others come to.
+
+    rest   the totals of the rows that are not shown; `rest_rows`: how many they are
+    total  of all rows
+    """
+
+    rows: list[Row]
+    rest: Totals
+    rest_rows: int
+    total: Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceUse:
+    """What was used at one price: enough to compute what it would have cost without a cache, or at other rates.
+
+    key         the values of the fields asked for
+    price_hash  the price record; None where none is known. context: of the requests, as JSON text
+    step        how many of the steps asked for lie below the call's input tokens: its band of context length
+    units       exact sums of all units of billed events, corrections included in the band of their own counts
+    """
+
+    key: tuple[str | None, ...]
+    provider: str | None
+    model: str
+    price_hash: str | None
+    context: str | None
+    step: int
+    calls: int
+    cost_pico: int
+    units: Mapping[str, int | Decimal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +166,7 @@ class Health:
     """How a store is. Sizes are bytes; `wal_bytes` waits to be moved into the file.
 
     queued  entries accepted but not yet written (durability `queued` only)
+    sealed  events that are in `segments` files, of `sealed_bytes` together
     lost    entries that were accepted and could not be written when the store closed
     faults  what failed in the background since the store was opened; `last_fault` in words
     """
@@ -140,6 +180,9 @@ class Health:
     last_at_us: int | None
     schema_version: int
     sqlite_version: str
+    sealed: int = 0
+    segments: int = 0
+    sealed_bytes: int = 0
     queued: int = 0
     lost: int = 0
     faults: int = 0
@@ -183,6 +226,23 @@ class Store(Protocol):
 
     def totals(self, question: Question = ...) -> list[Row]:
         """Exact sums, corrections included."""
+
+    def top(self, question: Question = ...) -> Top:
+        """As `totals`, and what the rows beyond the question's limit, and all together, come to."""
+
+    def quantiles(
+        self, of: str, shares: tuple[float, ...], *, by: tuple[str, ...] = (), where: Filter = ...
+    ) -> dict[tuple[str | None, ...], list[int]]:
+        """{key: values at these shares}, e.g. (0.5, 0.95), of `cost_pico` or a count of tokens over billed calls.
+
+        Each value is one that a call has, corrections included; at least that share of the calls have no more. Calls
+        without a known cost are not in it.
+        """
+
+    def usage_by_price(
+        self, *, by: tuple[str, ...] = (), where: Filter = ..., steps: tuple[int, ...] = ()
+    ) -> list[PriceUse]:
+        """What was used at each price record, request context and step of input tokens: see `PriceUse`."""
 
     def price_record(self, price_hash: str) -> str | None:
         """The text of a price record that an event was priced with."""

@@ -10,7 +10,9 @@ from farthing.errors import LedgerBusy, LedgerError
 from farthing.event import Event, now_us
 from farthing.ledger import corrections, forks
 from farthing.ledger.engine import Database
+from farthing.ledger.known import Known, by_id, corrections_in, days, original_of
 from farthing.ledger.rows import COLUMNS, OBSERVED, OBSERVED_COLUMNS, Prepared, cleaned, prepare, to_event
+from farthing.ledger.segments import Sealed
 from farthing.ledger.sheet import Book
 from farthing.ledger.store import Outcome
 
@@ -32,6 +34,7 @@ class Writer:
         self.faults = 0
         self.last_fault: str | None = None
         self.book = Book()
+        self.known: Known | None = None
         self._fresh()
         self._database: Database | None = open_database()
 
@@ -145,8 +148,29 @@ class Writer:
         return outcomes
 
     def _insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
+        sealed = self.known.look(database.rows) if self.known is not None else None
+        if sealed is None or not sealed.keys.runs:
+            return self._insert_new(database, entries, news)
+        outcomes: list[Outcome] = ["duplicate"] * len(entries)
+        unknown: list[int] = []
+        for place, entry in enumerate(entries):
+            where = days(sealed, entry)
+            original = original_of(sealed, entry.event, where) if where else None
+            if where is None or (where and original is None):
+                unknown.append(place)
+            elif original is not None:
+                outcomes[place] = _correct(database, entry, original, news, sealed)
+        became = self._insert_new(database, [entries[place] for place in unknown], news, sealed) if unknown else []
+        for place, outcome in zip(unknown, became, strict=True):
+            outcomes[place] = outcome
+        return outcomes
+
+    def _insert_new(
+        self, database: Database, entries: Sequence[Prepared], news: list[Event], sealed: Sealed | None = None
+    ) -> list[Outcome]:
+        """Insert what is not sealed."""
         if len(entries) == 1 or any(entry.event.corrects is not None for entry in entries):
-            return [_insert_one(database, entry, news) for entry in entries]
+            return [_insert_one(database, entry, news, sealed) for entry in entries]
         last = database.rows("SELECT max(seq) FROM events")[0][0] or 0
         if database.many(INSERT, [entry.row for entry in entries]) == len(entries):
             news.extend(entry.event for entry in entries)
@@ -201,8 +225,8 @@ class Writer:
         self._fresh()
 
 
-def _insert_one(database: Database, entry: Prepared, news: list[Event]) -> Outcome:
-    if entry.event.corrects is not None and _is_settled(database, entry):
+def _insert_one(database: Database, entry: Prepared, news: list[Event], sealed: Sealed | None = None) -> Outcome:
+    if entry.event.corrects is not None and _is_settled(database, entry, sealed):
         return "duplicate"
     database.execute(INSERT, entry.row)
     if not database.changes():
@@ -220,8 +244,16 @@ def _observe_again(database: Database, entry: Prepared, news: list[Event]) -> Ou
     seq, corrects, *observed = found[0]
     if corrects is not None or tuple(observed) == row[OBSERVED]:
         return "duplicate"
-    original = to_event(database.rows(f"{SELECT} WHERE seq = ?", (seq,))[0])
-    made = corrections.correction(entry.event, original, corrections_of(database.rows, original))
+    return _correct(database, entry, to_event(database.rows(f"{SELECT} WHERE seq = ?", (seq,))[0]), news)
+
+
+def _correct(
+    database: Database, entry: Prepared, original: Event, news: list[Event], sealed: Sealed | None = None
+) -> Outcome:
+    """What an observation of a known call, hot or sealed, comes to."""
+    if original.corrects is not None:
+        return "duplicate"
+    made = corrections.correction(entry.event, original, corrections_of(database.rows, original, sealed))
     if made is None:
         return "duplicate"
     database.execute(INSERT, prepare(made, None).row)
@@ -229,20 +261,24 @@ def _observe_again(database: Database, entry: Prepared, news: list[Event]) -> Ou
     return "corrected"
 
 
-def _is_settled(database: Database, entry: Prepared) -> bool:
+def _is_settled(database: Database, entry: Prepared, sealed: Sealed | None) -> bool:
     """Whether a correction that comes from elsewhere is known here, by its id or by what it says."""
     event = entry.event
     org = event.attribution.org
+    assert event.corrects is not None
     if database.rows("SELECT 1 FROM events WHERE id = ? AND org = ?", (event.id, org)):
         return True
     found = database.rows(f"{SELECT} WHERE id = ? AND org = ?", (event.corrects, org))
-    if not found:
+    original = to_event(found[0]) if found else by_id(sealed, event.corrects, org) if sealed is not None else None
+    if original is None:
         return False
-    original = to_event(found[0])
-    return corrections.settled(event, original, corrections_of(database.rows, original))
+    return corrections.settled(event, original, corrections_of(database.rows, original, sealed))
 
 
-def corrections_of(rows: Callable[[str, Sequence[object]], list[tuple[object, ...]]], original: Event) -> list[Event]:
+def corrections_of(
+    rows: Callable[[str, Sequence[object]], list[tuple[object, ...]]], original: Event, sealed: Sealed | None = None
+) -> list[Event]:
     """The corrections of an event, in the order they were made."""
     found = rows(f"{SELECT} WHERE corrects = ? AND org = ? ORDER BY seq", (original.id, original.attribution.org))
-    return [to_event(row) for row in found]
+    older = corrections_in(sealed, original) if sealed is not None else []
+    return [*older, *(to_event(row) for row in found)]

@@ -1,0 +1,113 @@
+"""Sealed events that come again: found by their keys, read from their segment only where something differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from farthing.event import Event
+from farthing.ledger import duck
+from farthing.ledger.duck import FileGone
+from farthing.ledger.keys import observed_digest
+from farthing.ledger.pages import LISTED
+from farthing.ledger.rows import COLUMNS, Prepared, to_event
+from farthing.ledger.segments import Rows, Sealed, Segment, look, nothing
+
+_TRIES = 5
+
+
+class Known:
+    """What the writer asks of the sealed part, inside its transaction."""
+
+    def __init__(self, path: str) -> None:
+        self._sealed = nothing(path)
+
+    def look(self, rows: Rows) -> Sealed:
+        """The sealed part as of the transaction of `rows`."""
+        self._sealed = look(rows, self._sealed)
+        return self._sealed
+
+
+def days(sealed: Sealed, entry: Prepared) -> list[int] | None:
+    """None where the entry's event is not sealed for sure; [] where it is, and says nothing new; else where to look."""
+    event = entry.event
+    org = event.attribution.org
+    found = [] if _is_newer(event.id, sealed) else sealed.keys.find(org, event.id)
+    if event.dedupe_key != event.id:
+        found += sealed.keys.find(org, event.dedupe_key)
+    if not found:
+        return None
+    observed = observed_digest(entry.row)
+    if any(said == observed for said, _ in found):
+        return []
+    return sorted({day for _, day in found})
+
+
+def _is_newer(event_id: str, sealed: Sealed) -> bool:
+    """Whether an id of our making is greater than all that are sealed, ids and keys."""
+    return len(event_id) == 36 and event_id[14] == "7" and event_id > sealed.last_id
+
+
+def original_of(sealed: Sealed, event: Event, where: Sequence[int]) -> Event | None:
+    """The sealed event that this one is, by id or else by dedupe key."""
+    org = event.attribution.org
+    files = _files(sealed, org, where)
+    found = read(sealed, files, "id = ? OR dedupe_key = ? OR id = ?", (event.id, event.dedupe_key, event.dedupe_key))
+    same_id = (one for one in found if one.id == event.id)
+    same_key = (one for one in found if one.dedupe_key == event.dedupe_key)
+    return next(same_id, None) or next(same_key, None)
+
+
+def by_id(sealed: Sealed, event_id: str, org: str | None) -> Event | None:
+    """The sealed event with this id."""
+    if _is_newer(event_id, sealed):
+        return None
+    for of in {segment.org for segment in sealed.segments} if org is None else (org,):
+        where = [day for _, day in sealed.keys.find(of, event_id)]
+        if where:
+            found = read(sealed, _files(sealed, of, where), "id = ?", (event_id,))
+            if found:
+                return found[0]
+    return None
+
+
+def corrections_in(sealed: Sealed, original: Event) -> list[Event]:
+    """The sealed corrections of an event, in the order they were made. They are of its day."""
+    at = original.at_us
+    files = [s for s in sealed.of(org=original.attribution.org, since_us=at, until_us=at + 1) if s.corrections]
+    return read(sealed, files, "corrects = ?", (original.id,)) if files else []
+
+
+def beginning_with(sealed: Sealed, prefix: str, limit: int) -> list[Event]:
+    """Sealed events whose id begins so."""
+    end = prefix + "\U0010ffff"
+    files = [s for s in sealed.segments if s.first_id < end and s.last_id >= prefix]
+    return read(sealed, files, f"id >= ? AND id < ? ORDER BY id, org LIMIT {limit}", (prefix, end)) if files else []
+
+
+def _files(sealed: Sealed, org: str, where: Sequence[int]) -> list[Segment]:
+    return [s for s in sealed.segments if any(s in sealed.of_day(org, day) for day in where)]
+
+
+def read(sealed: Sealed, segments: Sequence[Segment], where: str, values: Sequence[Any]) -> list[Event]:
+    """Events of these segments, as `where` says, by number unless it orders them."""
+    if not segments:
+        return []
+    files = ", ".join(duck.quoted(sealed.path(segment)) for segment in segments)
+    ordered = "" if "ORDER BY" in where else " ORDER BY e.seq"
+    condition = where if "ORDER BY" in where else f"({where})"
+    with duck.query() as query:
+        found = query.rows(
+            f"SELECT {LISTED} FROM read_parquet([{files}], union_by_name = true) e WHERE {condition}{ordered}", values
+        )
+    return [to_event(row[: len(COLUMNS)]) for row in found]
+
+
+def retried(work: Callable[[Sealed], Any], sealed: Callable[[], Sealed]) -> Any:
+    """What `work` gives of the sealed part; again where a file was replaced meanwhile."""
+    for _ in range(_TRIES - 1):
+        try:
+            return work(sealed())
+        except FileGone:
+            continue
+    return work(sealed())

@@ -1,0 +1,135 @@
+"""A thread that seals older rows and merges small segments, so that the table stays small and nobody waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+from farthing.errors import LedgerBusy, LedgerError
+from farthing.event import now_us
+from farthing.ledger import forks
+from farthing.ledger.engine import Database
+from farthing.ledger.merge import merge
+from farthing.ledger.seal import KEPT_ROWS, seal
+from farthing.ledger.segments import folder_of, sweep, upkeep
+
+SEAL_ROWS = 16_000
+"""So many rows in the table are worth sealing the older ones,"""
+AT_ONCE_ROWS = 64_000
+"""at once, from so many on; below it the sealer waits until nothing has been written for a moment."""
+OLD_ROWS = 4_000
+OLD_US = 24 * 3_600_000_000
+"""So many rows of which the first was recorded so long ago are worth it as well."""
+_ASK_EVERY = 4_000
+_QUIET_S = 0.5
+_IDLE_S = 10.0
+
+
+class Sealer:
+    """Told of rows that were added or seen; starts its thread when there may be something to do."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.faults = 0
+        self.last_fault: str | None = None
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self._added = 0
+        self._wake = threading.Event()
+        self._gate = threading.Lock()
+        self._held = False
+        self._stop = False
+        self._thread: threading.Thread | None = None
+
+    def added(self, rows: int) -> None:
+        """So many rows have been committed."""
+        self._added += rows
+        if self._added >= _ASK_EVERY:
+            self._added = 0
+            self._start()
+
+    def seen(self, rows: int) -> None:
+        """So many rows are in the table."""
+        if rows >= SEAL_ROWS:
+            self._start()
+
+    def _start(self) -> None:
+        self._wake.set()
+        if self._thread is None and not self._stop:
+            self._thread = threading.Thread(target=self._run, name="farthing-sealer", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """End the thread, after what it is doing."""
+        self._stop = True
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=30.0)
+
+    def _run(self) -> None:
+        while True:
+            woken = self._wake.wait(_IDLE_S)
+            with self._gate:
+                if self._stop or not woken:
+                    self._thread = None
+                    return
+                self._wake.clear()
+                again = self._work()
+            if again:
+                threading.Event().wait(_QUIET_S)
+                self._wake.set()
+
+    def _work(self) -> bool:
+        """Seal what is due. Whether to look again soon: it is due, but somebody is writing."""
+        try:
+            database = Database(self._path)
+        except LedgerError:
+            return False  # what is wrong with the file, the writer will say
+        try:
+            waiting = _waiting(database)
+            if not waiting:
+                return False
+            if waiting < AT_ONCE_ROWS and self._added:
+                self._added = 0
+                return True
+            with upkeep(self._path):
+                seal(database)
+                merge(database)
+                sweep(database, folder_of(self._path))
+        except LedgerBusy:
+            return False  # another process is at it
+        except LedgerError as error:
+            self.faults += 1
+            self.last_fault = str(error)
+        finally:
+            with contextlib.suppress(LedgerError):
+                database.close()
+        return False
+
+    def before_fork(self) -> None:
+        """Wait until the thread is outside of SQLite."""
+        self._held = self._gate.acquire(timeout=forks.HOLD_S)
+
+    def after_fork_in_parent(self) -> None:
+        """Let the thread go on."""
+        if self._held:
+            self._gate.release()
+
+    def after_fork_in_child(self) -> None:
+        """The thread has stayed with the parent."""
+        self._fresh()
+
+
+def _waiting(database: Database) -> int:
+    """How many rows may be sealed, where that is worth it, else 0."""
+    ((first, last, recorded),) = database.rows(
+        "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events),"
+        " (SELECT recorded_at_us FROM events ORDER BY seq LIMIT 1)"
+    )
+    if first is None:
+        return 0
+    rows = int(last - first + 1)
+    old = rows >= OLD_ROWS and recorded < now_us() - OLD_US
+    return rows - KEPT_ROWS if rows >= SEAL_ROWS or old else 0
