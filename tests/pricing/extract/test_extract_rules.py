@@ -186,6 +186,15 @@ class TestOpenAI:
         whole = extract(f"{json.dumps(line)}\n{json.dumps(failed)}\n{json.dumps(line)}\n")
         assert len(whole.parts) == 2 and whole.usage == found.usage and whole.parts[1].usage == found.usage
 
+    def test_batches_that_number_their_lines_alike_are_not_one_call(self) -> None:
+        """`custom_id` is the caller's and recurs in the next batch; an answer without an id goes by its line's."""
+        inner = {"object": "list", "data": [], "model": "text-embedding-3-small", "usage": {"prompt_tokens": 3}}
+        lines = [
+            {"id": f"batch_req_{batch}", "custom_id": "1", "response": {"status_code": 200, "body": inner}}
+            for batch in "ab"
+        ]
+        assert [extract(line).response_id for line in lines] == ["batch_req_a", "batch_req_b"]
+
     @pytest.mark.parametrize("tier", ["flex", "priority", "fast", "scale"])
     def test_a_tier_that_changes_the_price_is_context(self, tier: str) -> None:
         """`default` says nothing; others do."""

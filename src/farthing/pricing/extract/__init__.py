@@ -90,9 +90,11 @@ def _whole(draft: Draft, body: JsonObject) -> Extraction:
             draft.status, draft.reason = "partial", draft.reason or "one event of a stream, not its last"
         return draft.finish()
     inner = shapes.unwrap(draft, body)
-    if isinstance(inner.get("custom_id") or body.get("custom_id"), str) and inner is not body:
-        draft.response_id = text(body.get("custom_id"))
     _read(draft, inner, body)
+    if draft.response_id is None and inner is not body and "custom_id" in body:
+        # A batch line whose answer has no id of its own (embeddings) has the line's; custom_id is the caller's, who
+        # numbers each batch alike.
+        draft.response_id = text(body.get("id")) or text(obj(body.get("response")).get("request_id"))
     if draft.units is None and draft.reason is None and draft.error is None:
         _estimate(draft, [inner], "the response")
     return draft.finish()
