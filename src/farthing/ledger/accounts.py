@@ -21,6 +21,8 @@ from farthing.ledger.store import Entry, Outcome
 from farthing.ledger.writer import Writer
 from farthing.policy import Amounts, Budget, Refusal, Rule, Rules, Subject
 
+_INT64 = 2**63
+
 
 class Accounts:
     """Budgets, accounts and holds of one ledger. Safe to share between threads; every method may raise LedgerError."""
@@ -206,6 +208,6 @@ def _rule(row: tuple[Any, ...]) -> Rule:
 
 
 def _must_fit(amounts: Amounts) -> None:
-    for unit, amount in zip(Amounts._fields, amounts, strict=True):
-        if amount is not None and (type(amount) is not int or not 0 <= amount < 2**63):
-            raise InputError(f"a hold of {amount!r} {unit}: must be a whole number of 0 or more that fits 64 bits")
+    for amount in amounts:
+        if amount is not None and (type(amount) is not int or not 0 <= amount < _INT64):
+            raise InputError(f"a hold of {amounts!r}: amounts must be whole numbers of 0 or more that fit 64 bits")

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from farthing.event import EMPTY, Event, new_id
+from farthing.ledger import plans
 from farthing.ledger.engine import Database
+from farthing.ledger.plans import ENTRY, Kept, Places, Plan, call_text, holds_text, plan_for
 from farthing.ledger.rows import Prepared, prepare, to_event, to_json
 from farthing.ledger.sheet import Line, Sheet, record_alert, refusal_of, subject_from
 from farthing.ledger.store import Outcome
@@ -62,7 +64,7 @@ class Hold:
     amounts: Amounts
     at_us: int
     expires_us: int
-    places: tuple[tuple[int, int], ...] = ()
+    places: Places = ()
 
 
 class Conflict(NamedTuple):
@@ -71,40 +73,26 @@ class Conflict(NamedTuple):
     known: Hold
 
 
-class _Kept(NamedTuple):
-    number: int
-    state: State
-    at_us: int
-    expires_us: int
-    usd: int | None
-    tokens: int
-    calls: int
-    holds: str
-    call: str
-
-    @property
-    def amounts(self) -> Amounts:
-        return Amounts(self.usd, self.tokens, self.calls)
-
-    @property
-    def places(self) -> list[list[int]]:
-        found: list[list[int]] = json.loads(self.holds)
-        return found
-
-    def hold(self, key: str, org: str) -> Hold:
-        places = tuple((account, amount) for account, amount in self.places)
-        return Hold(key, org, self.state, self.amounts, self.at_us, self.expires_us, places)
+def _places(known: Kept) -> list[list[int]]:
+    found: list[list[int]] = json.loads(known.holds)
+    return found
 
 
-def _find(database: Database, key: str, org: str) -> _Kept | None:
+def _hold_of(known: Kept, key: str, org: str) -> Hold:
+    places = tuple((account, amount) for account, amount in _places(known))
+    amounts = Amounts(known.usd, known.tokens, known.calls)
+    return Hold(key, org, cast(State, known.state), amounts, known.at_us, known.expires_us, places)
+
+
+def _find(database: Database, key: str, org: str) -> Kept | None:
     found = database.rows(f"{_FIND} WHERE key = ? AND org = ?", (key, org))
-    return _Kept(*found[0]) if found else None
+    return Kept(*found[0]) if found else None
 
 
 def find(database: Database, key: str, org: str) -> Hold | None:
     """The hold of this key."""
     known = _find(database, key, org)
-    return None if known is None else known.hold(key, org)
+    return None if known is None else _hold_of(known, key, org)
 
 
 def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
@@ -113,16 +101,21 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     The same key again: the hold that it named, or a Conflict where the amounts differ.
     """
     book = writer.book
-    rules = book.current(database)
     org = ask.subject.who.org
     if not ask.fresh and (known := _find(database, ask.key, org)) is not None:
-        hold = known.hold(ask.key, org)
+        hold = _hold_of(known, ask.key, org)
         return hold if hold.amounts == ask.amounts else Conflict(hold)
     if ask.at_us >= book.next_sweep_us or ask.at_us < book.next_sweep_us - SWEEP_US:
         expire(database, writer, ask.at_us)
         _prune(database, ask.at_us)
         book.next_sweep_us = ask.at_us + SWEEP_US
-    covering = rules.covering(ask.subject)
+    plan = plan_for(book, ask.subject, ask.at_us)
+    if plan is not None and (held := plans.hold(database, plan, ask.amounts)) is not None:
+        number = _keep(database, ask, held[0], plan)
+        database.execute(ENTRY, (ask.at_us, "reserve", number, None, held[1]))
+        book.remember(number, ask.amounts, held[0])
+        return Hold(ask.key, org, _state(ask), ask.amounts, ask.at_us, ask.expires_us, held[0])
+    covering = book.current(database).covering(ask.subject)
     sheet = Sheet(database, book, ask.at_us)
     sheet.fetch_all(covering, ask.at_us)
     lines, refusals = _weigh(sheet, covering, ask)
@@ -164,34 +157,43 @@ def _weigh(sheet: Sheet, covering: Sequence[tuple[Rule, str]], ask: Ask) -> _Wei
 
 
 def _hold(sheet: Sheet, ask: Ask, lines: list[tuple[Line, int]]) -> Hold:
-    state: State = "dispatched" if ask.gone else "held"
-    org = ask.subject.who.org
     places = []
     for line, amount in lines:
         line.reserved += amount
         places.append((line.id, amount))
+    places.sort()
+    number = _keep(sheet.database, ask, tuple(places), None)
+    sheet.flush("reserve", reservation=number)
+    org = ask.subject.who.org
+    return Hold(ask.key, org, _state(ask), ask.amounts, ask.at_us, ask.expires_us, tuple(places))
+
+
+def _state(ask: Ask) -> State:
+    return "dispatched" if ask.gone else "held"
+
+
+def _keep(database: Database, ask: Ask, places: Places, plan: Plan | None) -> int:
+    """A new reservation's number."""
     usd, tokens, calls = ask.amounts
-    holds = f"[{','.join(f'[{account},{amount}]' for account, amount in places)}]"
-    number = sheet.database.rows(
+    call = call_text(plan, ask.subject, ask.call)
+    row = (
+        ask.key,
+        ask.subject.who.org,
+        _state(ask),
+        ask.at_us,
+        ask.expires_us,
+        usd,
+        tokens,
+        calls,
+        holds_text(places),
+        call,
+    )
+    found = database.rows(
         "INSERT INTO reservations (key, org, state, at_us, expires_us, usd, tokens, calls, holds, call)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
-        (ask.key, org, state, ask.at_us, ask.expires_us, usd, tokens, calls, holds, _call_text(ask)),
-    )[0][0]
-    sheet.flush("reserve", reservation=number)
-    return Hold(ask.key, org, state, ask.amounts, ask.at_us, ask.expires_us, tuple(places))
-
-
-def _call_text(ask: Ask) -> str:
-    subject = ask.subject
-    return to_json(
-        {
-            **ask.call,
-            "who": subject.who.to_dict(),
-            "provider": subject.provider,
-            "model": subject.model,
-            "requested": subject.requested,
-        }
+        row,
     )
+    return int(found[0][0])
 
 
 def _with_approval(sheet: Sheet, refusal: Refusal) -> Refusal:
@@ -220,7 +222,7 @@ def dispatch(database: Database, writer: Writer, key: str, org: str) -> State | 
     """The call has left. The state it is in now: `dispatched`, or what it was if it is over; None: unknown."""
     known = _find(database, key, org)
     if known is None or known.state != "held":
-        return None if known is None else known.state
+        return None if known is None else cast(State, known.state)
     database.execute("UPDATE reservations SET state = 'dispatched' WHERE number = ?", (known.number,))
     return "dispatched"
 
@@ -253,7 +255,7 @@ def top_up(
     if any(refusal.budget.mode == "hard" for refusal, _, _ in refusals):
         sheet.flush("open")
         return tuple(refusal for refusal, _, _ in refusals)
-    held = dict(known.hold(key, org).places)
+    held = dict(_hold_of(known, key, org).places)
     for line, amount in lines:
         line.reserved += amount
         held[line.id] = held.get(line.id, 0) + amount
@@ -264,7 +266,7 @@ def top_up(
         (*raised, to_json([[a, h] for a, h in held.items()]), known.number),
     )
     sheet.flush("top_up", reservation=known.number)
-    return Hold(key, org, known.state, raised, known.at_us, known.expires_us, tuple(held.items()))
+    return Hold(key, org, cast(State, known.state), raised, known.at_us, known.expires_us, tuple(held.items()))
 
 
 def release(database: Database, writer: Writer, key: str, org: str, now_us: int) -> bool:
@@ -294,10 +296,17 @@ def settle(
             entries = _in_place_of_estimate(database, entries, key, org)
     news: list[Event] = []
     outcomes = writer.insert(database, entries, news)
+    number = None if known is None else known.number
+    if known is not None and known.state in _OPEN and len(news) == 1 and news[0].corrects is None:
+        moves = plans.settle(database, writer.book, news[0], known)
+        if moves is not None:
+            _end(database, known, "settled")
+            database.execute(ENTRY, (now_us, "settle", number, news[0].id, moves))
+            return outcomes
     sheet = Sheet(database, writer.book, now_us)
     places: list[list[int]] = []
     if known is not None and known.state in _OPEN:
-        places = known.places
+        places = _places(known)
         sheet.fetch([account for account, _ in places])
         _free(sheet, known)
     if known is not None and known.state != "settled":
@@ -308,17 +317,16 @@ def settle(
         line = sheet.line(account)
         line.held += amount
         line.settled += max(0, line.posted - line.before[0])
-    number = None if known is None else known.number
     sheet.flush("settle", reservation=number, event=news[0].id if news else None)
     return outcomes
 
 
-def _free(sheet: Sheet, known: _Kept) -> None:
-    for account, amount in known.places:
+def _free(sheet: Sheet, known: Kept) -> None:
+    for account, amount in _places(known):
         sheet.line(account).reserved -= amount
 
 
-def _end(database: Database, known: _Kept, state: State) -> None:
+def _end(database: Database, known: Kept, state: State) -> None:
     database.execute("UPDATE reservations SET state = ? WHERE number = ?", (state, known.number))
 
 
@@ -374,7 +382,7 @@ def expire(database: Database, writer: Writer, now_us: int, limit: int = LOT) ->
     return len(due)
 
 
-def _estimated(known: _Kept, key: str, now_us: int) -> Event:
+def _estimated(known: Kept, key: str, now_us: int) -> Event:
     """The event of a call that left and was not heard of again: what was held for it."""
     call = json.loads(known.call)
     subject = subject_from(call)

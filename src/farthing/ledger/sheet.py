@@ -14,7 +14,8 @@ from typing import Any
 from farthing.event import Attribution, Event
 from farthing.ledger.engine import Database
 from farthing.ledger.query import field_sql
-from farthing.policy import EACH, Budget, Refusal, Rule, Rules, Subject, amounts_of, key_fields, subject_of
+from farthing.ledger.sealed_spent import sealed_spent
+from farthing.policy import EACH, Amounts, Budget, Refusal, Rule, Rules, Subject, amounts_of, key_fields, subject_of
 from farthing.windows import CALENDAR, Span
 
 _INT64 = 2**63 - 1
@@ -68,6 +69,11 @@ class Line:
 
     def __init__(self, row: Sequence[Any]) -> None:
         self.id: int = row[0]
+        self.posted: int
+        self.reserved: int
+        self.granted: int
+        self.held: int
+        self.settled: int
         self.posted, self.reserved, self.granted, self.held, self.settled = map(int, row[1:])
         self.before = (self.posted, self.reserved, self.granted)
         self.known = self.posted  # up to here alerts have been raised
@@ -93,33 +99,33 @@ class Book:
         self.rules = Rules()
         self.next_sweep_us = 0
         self.listeners: tuple[Listener, ...] = ()
-        self._generation = "0"
+        self.plans: dict[Any, Any] = {}  # of plans.py
+        self.places: dict[int, tuple[Amounts, tuple[tuple[int, int], ...]]] = {}  # of holds made here, not ended
+        self.generation = "0"
         self._ids: dict[Place, int] = {}
         self._alerts: list[Alert] = []
 
     def current(self, database: Database) -> Rules:
         """The active budgets, as of this transaction."""
         generation = database.rows(GENERATION)[0][0]
-        if generation != self._generation:
+        if generation != self.generation:
             self.load(database.rows(ACTIVE), generation)
         return self.rules
-
-    def is_current(self, generation: str) -> bool:
-        """Whether the budgets known here are those of this generation."""
-        return generation == self._generation
 
     def load(self, rows: Iterable[Sequence[Any]], generation: str) -> None:
         """Take over the rows of `ACTIVE`."""
         self.rules = Rules(
             Rule(Budget.from_json(policy), series, seen, latest) for _, _, series, seen, latest, policy, _ in rows
         )
-        self._generation = generation
+        self.generation = generation
         self._ids = {}
+        self.plans = {}
 
     def forget(self) -> None:
         """A transaction was undone: what was learned in it is not so."""
-        self._generation = "unknown"
+        self.generation = "unknown"
         self._ids = {}
+        self.plans = {}
         self._alerts = []
 
     def id_of(self, place: Place) -> int | None:
@@ -131,6 +137,12 @@ class Book:
         if len(self._ids) >= _KNOWN_ACCOUNTS:
             self._ids = {}
         self._ids[place] = account
+
+    def remember(self, number: int, amounts: Amounts, places: tuple[tuple[int, int], ...]) -> None:
+        """Remember what a new hold counts against, so that its end need not read it."""
+        if len(self.places) >= 1000:
+            self.places.clear()
+        self.places[number] = (amounts, places)
 
     def raise_alert(self, alert: Alert) -> None:
         """To be told when the transaction is kept."""
@@ -422,6 +434,8 @@ def spent(
         *named, millions, rest = row
         name = "" if not named else named[0] if len(named) == 1 else json.dumps(named, ensure_ascii=False)
         sums[str(name)] = (millions or 0) * 1_000_000 + (rest or 0)
+    for name, amount in sealed_spent(database, rule, span, wanted_values, known_only=known_only).items():
+        sums[name] = sums.get(name, 0) + amount
     return sums
 
 

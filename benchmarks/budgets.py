@@ -1,0 +1,250 @@
+"""Budgets: reserve + settle with the event under five budgets, beside the bare SQL of it; four processes at once.
+
+The bare SQL is the same statements with the same values by the same SQLite, on a file of its own, and nothing else. The
+two take turns, so that both see the same disk and the same noise.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from benchmarks._measure import claim, percentiles_us
+from farthing.budgets.guard import Guard
+from farthing.event import Attribution, Event, new_id, now_us
+from farthing.ledger import Store, open_ledger
+from farthing.ledger.holds import Ask
+from farthing.ledger.plans import ENTRY
+from farthing.ledger.rows import prepare
+from farthing.ledger.writer import INSERT
+from farthing.policy import Amounts, Subject, make_budget
+from farthing.usage import Usage
+
+WHO = Attribution(agent="researcher", user="u1", team="search", session="s1", task="t1")
+SUBJECT = Subject(WHO, "openai", "gpt-4o")
+SCOPES = (
+    ("agent=researcher", "day"),
+    ("user=u1", "day"),
+    ("team=search", "month"),
+    (None, "month"),
+    ("model=gpt-4o", "hour"),
+)
+EXPECTED, ACTUAL = Amounts(10**9, 400, 1), 700_000_000
+CALLS = 4_000
+
+
+def opened(path: Path) -> Store:
+    """A ledger with five budgets that cover every call here."""
+    store = open_ledger(path)
+    for scope, per in SCOPES:
+        store.accounts.put(make_budget(scope, usd=100_000, per=per))
+    return store
+
+
+def event(at_us: int) -> Event:
+    """What a call came to."""
+    identity = new_id()
+    return Event(
+        id=identity,
+        dedupe_key=identity,
+        at_us=at_us,
+        recorded_at_us=at_us,
+        attribution=WHO,
+        provider="openai",
+        model="gpt-4o",
+        usage=Usage(input_tokens=100, output_tokens=50),
+        cost_pico=ACTUAL,
+        price_status="priced",
+    )
+
+
+def ours(store: Store, one: Event) -> int:
+    """Nanoseconds of a reserve and a settle with the event."""
+    key = new_id()
+    call = {"input": 100, "output": 300, "context": None}
+    ask = Ask(key, SUBJECT, EXPECTED, one.at_us, one.at_us + 600_000_000, gone=True, fresh=True, call=call)
+    started = time.perf_counter_ns()
+    store.accounts.reserve(ask)
+    store.accounts.settle(key, [(one, None)])
+    return time.perf_counter_ns() - started
+
+
+def bare(path: Path) -> Callable[[Event], int]:
+    """The same statements, without us: nanoseconds of a reserve and a settle of an event."""
+    with opened(path) as store:
+        ours(store, event(now_us()))  # its accounts are open now
+    connection = apsw.Connection(str(path))
+    for pragma in ("synchronous = NORMAL", "secure_delete = ON", "cache_size = -16000"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.wal_autocheckpoint(2000)
+    connection.create_scalar_function("farthing_writer", lambda: 1, 0)
+    cursor = connection.cursor()
+    run, many = cursor.execute, cursor.executemany
+    marks = "id, posted, reserved, granted, held, settled, (SELECT value FROM ledger_meta WHERE key = 'budgets')"
+    accounts = tuple(row[0] for row in run("SELECT id FROM accounts ORDER BY id").fetchall())
+    select = f"SELECT {marks} FROM accounts WHERE id IN ({','.join('?' * len(accounts))}) ORDER BY id"
+    holds = str([[account, EXPECTED.usd] for account in accounts]).replace(" ", "")
+    moves = str([[account, ACTUAL, -(EXPECTED.usd or 0), 0] for account in accounts]).replace(" ", "")
+    call = (
+        '{"input":100,"output":300,"context":null,"provider":"openai","model":"gpt-4o","requested":null,"who":{"org":'
+    )
+    call += '"default","team":"search","user":"u1","session":"s1","agent":"researcher","task":"t1"}}'
+
+    def pair(one: Event) -> int:
+        key, row = new_id(), prepare(one, None).row
+        started = time.perf_counter_ns()
+        run("BEGIN IMMEDIATE")
+        kept = run(select, accounts).fetchall()
+        number = run(
+            "INSERT INTO reservations (key, org, state, at_us, expires_us, usd, tokens, calls, holds, call)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
+            (key, "default", "dispatched", one.at_us, one.at_us + 600_000_000, *EXPECTED, holds, call),
+        ).fetchall()[0][0]
+        many("UPDATE accounts SET reserved = ? WHERE id = ?", [(row[2] + EXPECTED.usd, row[0]) for row in kept])
+        run(ENTRY, (one.at_us, "reserve", number, None, moves))
+        run("COMMIT")
+        run("BEGIN IMMEDIATE")
+        run(
+            "SELECT number, state, at_us, expires_us, usd, tokens, calls, holds, call FROM reservations"
+            " WHERE key = ? AND org = ?",
+            (key, "default"),
+        ).fetchall()
+        run(INSERT, row)
+        kept = run(select, accounts).fetchall()
+        many(
+            "UPDATE accounts SET posted = ?, reserved = ?, held = ?, settled = ? WHERE id = ?",
+            [(row[1] + ACTUAL, row[2] - EXPECTED.usd, row[4], row[5], row[0]) for row in kept],
+        )
+        run("UPDATE reservations SET state = ? WHERE number = ?", ("settled", number))
+        run(ENTRY, (one.at_us, "settle", number, one.id, moves))
+        run("COMMIT")
+        return time.perf_counter_ns() - started
+
+    return pair
+
+
+def embedded(folder: Path) -> bool:
+    """One process, a file, five budgets."""
+    theirs = bare(folder / "bare.db")
+    mine: list[int] = []
+    plain: list[int] = []
+    with opened(folder / "ours.db") as store:
+        for number in range(CALLS + 200):
+            took = ours(store, event(now_us())), theirs(event(now_us()))
+            if number >= 200:
+                mine.append(took[0])
+                plain.append(took[1])
+        found = store.accounts.audit()
+        assert found.holds_true, found.mismatches
+    (p50, p99), (bare50, bare99) = percentiles_us(mine), percentiles_us(plain)
+    figures = f"{p50:.0f} µs p50, {p99:.0f} µs p99; bare SQL {bare50:.0f} and {bare99:.0f}"
+    held = claim(
+        "reserve + settle with the event, 5 budgets, beside the bare SQL", p50 / bare50, at_most=1.5, detail=figures
+    )
+    return claim("the same, of 120 µs", p50 / 120, at_most=1.0, detail=f"{p50:.0f} µs") and held
+
+
+def _work(path: Path, answers: multiprocessing.Queue) -> None:
+    with open_ledger(path) as store:
+        answers.put([ours(store, event(now_us())) for _ in range(1_500)])
+
+
+def processes(folder: Path) -> bool:
+    """Four processes, one file, the same five accounts."""
+    path = folder / "shared.db"
+    opened(path).close()
+    fork = multiprocessing.get_context("fork")
+    answers = fork.Queue()
+    running = [fork.Process(target=_work, args=(path, answers)) for _ in range(4)]
+    for process in running:
+        process.start()
+    timings = [one for _ in running for one in answers.get()]
+    for process in running:
+        process.join()
+    with open_ledger(path) as store:
+        found = store.accounts.audit()
+        assert found.holds_true, found.mismatches
+        assert store.totals()[0].totals.calls == len(timings)
+    p50, p99 = percentiles_us(timings)
+    return claim(
+        "4 processes at once, p99 of 25 ms",
+        p99 / 25_000,
+        at_most=1.0,
+        detail=f"{p50:.0f} µs p50, {p99 / 1000:.1f} ms p99",
+    )
+
+
+def whole(folder: Path) -> None:
+    """The guard: estimate, reserve, dispatch, settle; and what a call without any budget pays."""
+    with opened(folder / "guard.db") as store:
+        guard = Guard(lambda: store)
+        taken = []
+        for _ in range(2_000):
+            one = event(now_us())
+            started = time.perf_counter_ns()
+            hold = guard.reserve("gpt-4o", provider="openai", input_tokens=100, max_tokens=300, who=WHO, gone=True)
+            hold.keep([(one, None)])
+            taken.append(time.perf_counter_ns() - started)
+        print(f"   the guard, estimate and all: {percentiles_us(taken)[0]:.0f} µs p50")
+    with open_ledger(folder / "none.db") as store:
+        guard = Guard(lambda: store)
+        taken = []
+        for _ in range(2_000):
+            started = time.perf_counter_ns()
+            guard.reserve("gpt-4o", input_tokens=100, max_tokens=300, who=WHO)
+            taken.append(time.perf_counter_ns() - started)
+        print(f"   a call that no budget covers: {percentiles_us(taken)[0]:.1f} µs p50")
+
+
+PEER = """
+import time, litellm
+from litellm import BudgetManager
+manager = BudgetManager(project_name="bench", client_type="local")
+manager.create_budget(total_budget=100000.0, user="u1")
+taken = []
+for _ in range(2000):
+    started = time.perf_counter_ns()
+    if manager.get_current_cost(user="u1") <= manager.get_total_budget("u1"):
+        manager.update_cost(user="u1", model="gpt-4o", input_text="hello " * 50, output_text="hi " * 25)
+    taken.append(time.perf_counter_ns() - started)
+taken.sort()
+print(taken[len(taken) // 2] / 1000)
+"""
+
+
+def peer() -> None:
+    """LiteLLM's own budget manager, in memory: one budget, checked and then spent, nothing durable."""
+    if importlib.util.find_spec("litellm") is None:
+        print("   litellm is not installed: no peer to compare with (pip install 'farthing[bench]')")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        found = subprocess.run([sys.executable, "-c", PEER], capture_output=True, text=True, cwd=folder, check=False)
+    said = found.stdout.strip().splitlines()
+    print(
+        f"   litellm's BudgetManager, one budget, in memory, not atomic: {float(said[-1]):.0f} µs"
+        if said
+        else "   litellm: failed"
+    )
+
+
+def main() -> bool:
+    """Whether every claim held."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        held = embedded(folder)
+        held = processes(folder) and held
+        whole(folder)
+    peer()
+    return held
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)
