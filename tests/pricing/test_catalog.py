@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 import threading
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ import pytest
 from farthing.errors import FarthingError, PriceError
 from farthing.event import to_us
 from farthing.pricing import Catalog, PriceRecord, Resolved, Unpriced, price, reprice
+from farthing.pricing.defaults import default_parts
 from farthing.usage import Usage
 
 CALL = Usage(input_tokens=1500, cache_read_tokens=1200, output_tokens=350)
@@ -197,3 +200,30 @@ def test_two_services_that_have_no_price_together_are_told() -> None:
     cost = price("claude-opus-4-8", Usage(input_tokens=1000), context={"processing": "batch", "speed": "fast"})
     assert "processing=batch and speed=fast" in cost.reasons[0]
     assert not price("claude-opus-4-8", Usage(input_tokens=1000), context={"speed": "fast"}).reasons
+
+
+def test_a_fork_waits_until_the_catalog_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that reads the data does not live on in the child: its import would be half done there for ever."""
+    reading, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> Any:
+        reading.set()
+        assert go_on.wait(20)
+        return default_parts()
+
+    monkeypatch.setattr("farthing.pricing.catalog.default_parts", slowly)
+    Catalog.reset_default()
+    try:
+        thread = threading.Thread(target=Catalog.default)
+        thread.start()
+        assert reading.wait(20)
+        threading.Timer(0.05, go_on.set).start()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # a child that waits for ever is ended, and then the test fails
+            os._exit(0 if price("gpt-4o", CALL).pico else 1)
+        assert go_on.is_set(), "the fork did not wait"
+        assert os.waitpid(child, 0)[1] == 0
+        thread.join()
+    finally:
+        Catalog.reset_default()

@@ -8,6 +8,7 @@ stays the same.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,8 @@ class Catalog:
     """Prices by model name, provider, moment and request context."""
 
     _default: Catalog | None = None
-    _default_lock = threading.Lock()
+    default_lock = threading.RLock()
+    """Held while the process-wide catalog is made."""
 
     def __init__(
         self,
@@ -116,7 +118,7 @@ class Catalog:
     def default(cls) -> Catalog:
         """The catalog of this process: genai-prices' data or the user's newer file, our overlays, the user's prices."""
         if cls._default is None:
-            with cls._default_lock:
+            with cls.default_lock:
                 if cls._default is None:
                     parts = default_parts()
                     cls._default = cls(parts.source, parts.overlays, custom=parts.custom, discounts=parts.discounts)
@@ -326,6 +328,14 @@ class Catalog:
             match = self._base.matcher.find(listed.model, listed.provider)
             if isinstance(match, Match):
                 yield from self._base.records(match)
+
+
+# A fork waits until the data is read: the child of a half-done import of genai_prices could never import it.
+os.register_at_fork(
+    before=lambda: Catalog.default_lock.acquire(),
+    after_in_parent=lambda: Catalog.default_lock.release(),
+    after_in_child=lambda: Catalog.default_lock.release(),
+)
 
 
 def _check_names(model: object, provider: object) -> None:
