@@ -24,7 +24,14 @@ class Bar:
     fraction: float
 
 
-Cell = str | Span | Bar
+@dataclass(frozen=True, slots=True)
+class Spark:
+    """A small chart of values over time, a character each. Plain output leaves its column out."""
+
+    values: tuple[int, ...]
+
+
+Cell = str | Span | Bar | Spark
 
 
 @dataclass(frozen=True, slots=True)

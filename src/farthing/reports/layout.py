@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.reports.blocks import Bar, Cell, Table, text_of
+from farthing.reports.blocks import Bar, Cell, Spark, Table, text_of
 
 GAP = 2
 """Spaces between columns."""
@@ -27,11 +27,12 @@ def fit(table: Table, width: int | None) -> Fit:
     First bars shrink, then columns of the highest rank go, then the widest column of rank 0 is cut.
     """
     cells = [*table.rows, *table.foot]
-    natural = [max([len(c.name), *(len(text_of(row[i])) for row in cells)]) for i, c in enumerate(table.columns)]
+    natural = [max([len(c.name), *(_long(row[i]) for row in cells)]) for i, c in enumerate(table.columns)]
     bars = {i for i in range(len(table.columns)) if any(isinstance(row[i], Bar) for row in table.rows)}
     places = list(range(len(table.columns)))
     if width is None:
-        places = [i for i in places if i not in bars]
+        drawn = {i for i in places if any(isinstance(row[i], Bar | Spark) for row in table.rows)}
+        places = [i for i in places if i not in drawn]
         return Fit(tuple(places), tuple(natural[i] for i in places))
 
     def needed(least_bars: int = BAR_LEAST) -> int:
@@ -54,6 +55,10 @@ def fit(table: Table, width: int | None) -> Fit:
         if i in bars:
             widths[i] = min(BAR_MOST, BAR_LEAST + max(0, -missing))
     return Fit(tuple(places), tuple(widths[i] for i in places))
+
+
+def _long(cell: Cell) -> int:
+    return len(cell.values) if isinstance(cell, Spark) else len(text_of(cell))
 
 
 def cut(text: str, width: int) -> str:

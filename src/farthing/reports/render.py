@@ -19,11 +19,12 @@ from farthing.reports.blocks import (
     Page,
     Pairs,
     Span,
+    Spark,
     Table,
     text_of,
 )
 from farthing.reports.layout import GAP, cut, fit, pad
-from farthing.reports.text import BARS, bar
+from farthing.reports.text import BARS, bar, sparkline
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -182,6 +183,8 @@ def _table(table: Table, width: int) -> Iterator[Text]:
 def _cell(cell: Cell, column: Column, width: int) -> list[Span]:
     if isinstance(cell, Bar):
         return [Span(pad(bar(cell.fraction, width), width, right=False), "accent")]
+    if isinstance(cell, Spark):
+        return [Span(pad(sparkline(cell.values), width, right=False), "accent")]
     style = cell.style if isinstance(cell, Span) else "plain"
     return [Span(pad(text_of(cell), width, right=column.right), style)]
 

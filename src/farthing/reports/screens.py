@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from farthing.event import from_us
 from farthing.ledger.store import Filter, Row
 from farthing.reports.blocks import Bar, Beside, Cell, Chart, Column, Figures, Heading, Page, Span, Table
-from farthing.reports.queries import TIME_KEYS, Breakdown
 from farthing.reports.summary import Overview
-from farthing.reports.text import change, count, money, places_for, plural, share
+from farthing.reports.text import change, money, plural, share
 from farthing.totals import Totals
 
 NOBODY = "(none)"
 """How a missing value reads."""
 
 _TOP = 4
+DAY_US = 86_400_000_000
 
 
 def first_steps(url: str) -> Page:
@@ -141,105 +141,23 @@ def _doubts(totals: Totals, when: str) -> Iterator[tuple[str | Span, ...]]:
         )
 
 
-def breakdown_page(found: Breakdown, *, title: str, width_of_bars: bool = True) -> Page:
-    """The rows as a table, the total under them, then what is not known."""
-    page = Page()
-    page.add(Heading(title, span_words(found.where)))
-    page.line()
-    if not found.rows:
-        page.line("No events.")
-        return page
-    page.add(_breakdown_table(found, bars=width_of_bars))
-    page.line()
-    for line in _footnotes(found):
-        page.line(*line, hang=2)
-    return page
-
-
-def _breakdown_table(found: Breakdown, *, bars: bool) -> Table:
-    rows = [row.totals for row in found.rows]
-    places = places_for([*(t.cost_pico for t in rows), found.total.cost_pico])
-    average_places = places_for(t.cost_pico // t.calls if t.calls else 0 for t in rows)
-    top = max((t.cost_pico for t in rows), default=0)
-    names = tuple(Column(key.replace("_", " "), least=14) for key in found.by)
-    columns = (
-        *names,
-        Column("calls", right=True, rank=2),
-        Column("tokens in", right=True, rank=3),
-        Column("cached", right=True, rank=5),
-        Column("out", right=True, rank=3),
-        Column("average", right=True, rank=4),
-        Column("cost", right=True),
-        Column("share", right=True, rank=1),
-        Column("", rank=1),
-    )
-
-    def cells(keys: Sequence[Cell], totals: Totals, bar: Cell) -> tuple[Cell, ...]:
-        average = money(totals.cost_pico // totals.calls, average_places) if totals.calls else ""
-        cost: Cell = money(totals.cost_pico, places)
-        if totals.calls and totals.calls == totals.unpriced_calls:
-            average, cost = "", Span("unpriced", "warn")
-        cached = share(totals.cache_read_tokens, totals.input_tokens)
-        counts = (count(totals.calls), count(totals.input_tokens), cached, count(totals.output_tokens))
-        return (*keys, *counts, average, cost, share(totals.cost_pico, found.total.cost_pico), bar)
-
-    body = [
-        cells(
-            [name_of(part) for part in row.key], row.totals, Bar(_fraction(row.totals.cost_pico, top)) if bars else ""
-        )
-        for row in found.rows
-    ]
-    blank = [""] * (len(found.by) - 1)
-    if found.rest[0]:
-        words = f"{count(found.rest[0])} {'older' if found.by[0] in TIME_KEYS else 'more'}"
-        body.append(cells([Span(words, "dim"), *blank], found.rest[1], ""))
-    return Table(columns, body, [cells(["total", *blank], found.total, "")])
-
-
-def _footnotes(found: Breakdown) -> Iterator[tuple[str | Span, ...]]:
-    total = found.total
-    notes = (
-        (total.unpriced_calls, "unpriced", "no price is known, their cost is not in the total", "warn"),
-        (total.partial_calls, "partial", "some counts or some prices are missing", "warn"),
-        (total.estimated_calls, "estimated", "the provider reported no counts", "warn"),
-    )
-    for number, name, meaning, style in notes:
-        if number:
-            part = share(number, total.calls)
-            yield (Span(f"{name} {part}", style), f" of calls ({count(number)}): {meaning}")
-    if found.unattributed is not None and found.unattributed.calls:
-        part = share(found.unattributed.cost_pico, total.cost_pico) or "0 %"
-        yield (
-            Span(f"unattributed {part}", "warn"),
-            f" of the cost: {plural(found.unattributed.calls, 'call')} without {found.by[0]}",
-        )
-    if total.unbilled_attempts or total.cache_hits or total.errors:
-        words = [
-            plural(total.unbilled_attempts, "unbilled attempt") if total.unbilled_attempts else "",
-            plural(total.cache_hits, "cache hit") if total.cache_hits else "",
-            plural(total.errors, "error") if total.errors else "",
-        ]
-        yield (Span("apart from these calls: ", "dim"), ", ".join(filter(None, words)))
-    if found.empty_names:
-        listed = ", ".join(found.empty_names[:5]) + (" …" if len(found.empty_names) > 5 else "")
-        yield (
-            Span(f"names that say nothing: {listed}", "warn"),
-            "; telling ones show where the money goes",
-        )
-
-
 def span_words(where: Filter) -> str:
     """The filter in words: `2026-10-23 09:00 – now, agent=researcher`."""
     words = []
     if where.since_us is not None or where.until_us is not None:
         first = _minute(where.since_us) if where.since_us is not None else "the beginning"
-        words.append(f"{first} – {_minute(where.until_us) if where.until_us is not None else 'now'} UTC")
+        words.append(f"{first} – {_last(where.until_us) if where.until_us is not None else 'now'} UTC")
     else:
         words.append("all time")
     if where.org is not None:
         words.append(f"org={where.org}")
     words += [f"{key}={'(none)' if value is None else value}" for key, value in where.equals.items()]
     return ", ".join(words)
+
+
+def _last(until_us: int) -> str:
+    """An end that is midnight is the day before, to its end."""
+    return _minute(until_us - DAY_US if until_us % DAY_US == 0 else until_us)
 
 
 def _minute(moment_us: int) -> str:

@@ -13,7 +13,7 @@ from farthing.pricing import Catalog
 from farthing.reports.evidence import verify
 from farthing.reports.plain import plain
 from farthing.reports.queries import breakdown
-from farthing.reports.screens import breakdown_page
+from farthing.reports.breakdown import breakdown_page
 from farthing.totals import Totals
 
 
