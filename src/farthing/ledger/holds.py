@@ -292,7 +292,7 @@ def settle(
     known = _find(database, key, org)
     if known is not None:
         entries = [_dated(entry, known.at_us) for entry in entries]
-        if known.state == "expired":
+        if known.state in ("expired", "settled"):
             entries = _in_place_of_estimate(database, entries, key, org)
     news: list[Event] = []
     outcomes = writer.insert(database, entries, news)
