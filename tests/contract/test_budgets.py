@@ -408,7 +408,7 @@ def test_posted_is_what_the_events_say(guard: Guard, store: Store, clock: Clock)
 
 
 def test_removed_and_set_again(guard: Guard, store: Store, clock: Clock) -> None:
-    """While a budget is away nothing posts to it; set again it opens with all of it. A raised limit keeps its account."""
+    """While a budget is away nothing posts to it; set again it opens with all. A raised limit keeps its account."""
     guard.set("agent=a", usd=1, name="dollar")
     store.append(event(clock(), "0.10"))
     assert guard.raise_limit("dollar", 2).limit == 2 * 10**12
