@@ -13,6 +13,7 @@ from farthing.cli.frame import App, Guarded, shared_options, short_helps
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "report": ("farthing.cli.report:report", "What was spent, by agent, model, user, day, ..."),
+        "why": ("farthing.cli.why:why", "Why one period cost more or less than another."),
         "explain": ("farthing.cli.evidence:explain", "Why an event costs what it costs, line by line."),
         "verify": ("farthing.cli.evidence:verify", "Recompute every cost from its kept price record."),
         "record": ("farthing.cli.record:record", "Record one call."),
@@ -20,6 +21,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "doctor": ("farthing.cli.doctor:doctor", "What is metered and what is not, and what to do."),
         "import": ("farthing.cli.imports:import_", "Read recorded responses, event lines or CSV."),
         "export": ("farthing.cli.imports:export", "Write events as lines that can be imported."),
+        "sql": ("farthing.cli.sql:sql", "Ask the ledger in SQL."),
+        "compact": ("farthing.cli.upkeep:compact", "Seal older events into Parquet files now."),
+        "forget": ("farthing.cli.upkeep:forget", "Remove a person's name from the ledger; sums stay."),
+        "expire": ("farthing.cli.upkeep:expire", "Remove events older than a moment, for good."),
+        "backup": ("farthing.cli.upkeep:backup", "Copy the ledger as it is now into a new folder."),
+        "restore": ("farthing.cli.upkeep:restore", "Make the ledger from a backup."),
         "price": ("farthing.cli.price:price", "What a call costs, or would cost with other models."),
         "prices": ("farthing.cli.prices:prices", "The price list: look up, add your own, update."),
         "sample": ("farthing.cli.sample:sample", "Make up event lines to try things with."),

@@ -22,10 +22,12 @@ from farthing.capture.logs.gemini_cli import GeminiCli
 from farthing.capture.logs.opencode import OpenCode
 from farthing.capture.logs.positions import Positions
 from farthing.cli.frame import App, now, pass_app, shared_options
+from farthing.cli.import_ledger import ledger_command
 from farthing.cli.import_tools import TOOLS, tool_command
 from farthing.cli.tallies import defaults, hashing, tell, values
 from farthing.errors import InputError
 from farthing.event import Attribution, to_us
+from farthing.ledger.absorb import is_ledger
 from farthing.ledger.store import Filter, Question, Store
 from farthing.pricing.catalog import Catalog
 from farthing.reports import render
@@ -51,6 +53,8 @@ class FilesOrAgent(click.Command):
             name, rest = args[place], args[:place] + args[place + 1 :]
             meant = agent_command(name) if name in AGENTS else tool_command(name)
             return meant.make_context(f"{info_name} {name}", rest, parent, **extra)
+        if place is not None and is_ledger(args[place]):
+            return ledger_command().make_context(info_name, args, parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 

@@ -73,6 +73,8 @@ class Relation:
 def relation(hot: Hot, asked: Filter, fields: Sequence[str], columns: Collection[str]) -> Iterator[Relation]:
     """The events of `asked` now, with these columns and those that the fields need, and a connection to ask."""
     needed = set(columns) | {"at_us", "org"}
+    if asked.recorded_since_us is not None or asked.recorded_until_us is not None:
+        needed.add("recorded_at_us")
     for name in (*fields, *asked.equals):
         if name not in TIME_FIELDS:
             needed.update(terms.field(name, corrected=True).needs)

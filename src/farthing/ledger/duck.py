@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from farthing.errors import LedgerCorrupt, LedgerError, LedgerFull
+from farthing.errors import FarthingError, InputError, LedgerCorrupt, LedgerError, LedgerFull
 from farthing.ledger import forks
 
 if TYPE_CHECKING:
@@ -135,6 +135,28 @@ def query() -> Iterator[Query]:
         yield Query(cursor)
 
 
+def fenced(set_up: Sequence[str], readable: Sequence[str], memory_mb: int) -> Query:
+    """A connection of an instance of its own that may read these files and do nothing else outside of itself, for good.
+
+    set_up  statements that are run before the fence is shut: views over the files
+    """
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config={**_SETTINGS, "preserve_insertion_order": True})
+    query = Query(connection)
+    files = ", ".join(quoted(path) for path in readable)
+    for sql in (
+        "SET GLOBAL TimeZone = 'UTC'",
+        f"SET GLOBAL memory_limit = '{memory_mb}MB'",
+        *set_up,
+        f"SET GLOBAL allowed_paths = [{files}]",
+        "SET GLOBAL enable_external_access = false",
+        "SET GLOBAL lock_configuration = true",
+    ):
+        query.execute(sql)
+    return query
+
+
 def batch(columns: Mapping[str, tuple[str, Sequence[Any]]]) -> Any:
     """An Arrow batch of `{column: (type, values)}`; types: int64 and text."""
     from arro3.core import Array, DataType, Field, RecordBatch, Schema
@@ -168,7 +190,7 @@ def _duck_error() -> type[Exception]:
     return duckdb.Error
 
 
-def translated(error: Exception) -> LedgerError:
+def translated(error: Exception) -> FarthingError:
     """An error of DuckDB as ours."""
     said = str(error).strip()
     first = said.splitlines()[0] if said else type(error).__name__
@@ -177,7 +199,9 @@ def translated(error: Exception) -> LedgerError:
     if "No space left" in said:
         return LedgerFull(f"no space left beside the ledger: {first}")
     if "Out of Memory" in said:
-        return LedgerError(f"the question needs more memory than there is: narrow it by time or by --where ({first})")
+        return LedgerError(f"the question needs more memory than it may have: ask about less ({first})")
+    if type(error).__name__ in ("ParserException", "BinderException", "CatalogException", "ConversionException"):
+        return InputError("\n".join(said.splitlines()[:6]))
     if ".parquet" in said and ("magic bytes" in said or "footer" in said or "too small" in said or "corrupt" in said):
         return LedgerCorrupt(f"a segment of the ledger is damaged: restore it from a backup ({first})")
     return LedgerError(f"the ledger could not answer: {first}")

@@ -163,6 +163,21 @@ class Database:
         except apsw.Error as error:
             raise translated(error, self.path) from error
 
+    def copy_to(self, path: str) -> None:
+        """Copy the whole file as it is now to a new one; writers go on meanwhile."""
+        import apsw
+
+        try:
+            target = apsw.Connection(path)
+            try:
+                with target.backup("main", self._connection, "main") as copying:
+                    while not copying.done:
+                        copying.step(-1)
+            finally:
+                target.close()
+        except apsw.Error as error:
+            raise translated(error, path) from error
+
     def close(self) -> None:
         """Let go of the file."""
         try:

@@ -39,3 +39,11 @@ def _path(url: str | Path | None) -> str | Path:
     if not rest.startswith("/"):
         raise LedgerUnavailable(f"{url!r} names a host: a ledger is a local file, sqlite:///<path> (three slashes)")
     return unquote(rest[1:]) or MEMORY
+
+
+def place_of(url: str | Path) -> str:
+    """The file of a ledger. LedgerUnavailable for one in memory."""
+    path = _path(url)
+    if str(path) == MEMORY:
+        raise LedgerUnavailable("a ledger in memory has no file: name one with --ledger or FARTHING_URL")
+    return str(Path(path).expanduser().absolute())

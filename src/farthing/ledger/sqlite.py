@@ -13,18 +13,23 @@ from typing import Self
 
 from farthing.errors import LedgerError
 from farthing.event import Event
-from farthing.ledger import ask, forks, pages, uses
+from farthing.ledger import ask, forks, pages, sql, uses
 from farthing.ledger.accounts import Accounts
+from farthing.ledger.backup import Backup, backup
 from farthing.ledger.checkpoint import Checkpointer
 from farthing.ledger.engine import Database, sqlite_version
+from farthing.ledger.forget import Forgotten, forget
 from farthing.ledger.hot import Hot
 from farthing.ledger.known import Known, beginning_with, by_id, corrections_in, retried
 from farthing.ledger.migrate import bring_up_to_date
 from farthing.ledger.places import make_ready
 from farthing.ledger.queue import Group, Queue
 from farthing.ledger.readers import Readers, Reads, SharedReads
+from farthing.ledger.retain import Expired, expire
 from farthing.ledger.rows import Prepared, prepare, to_event
+from farthing.ledger.seal import KEPT_ROWS
 from farthing.ledger.sealer import Sealer
+from farthing.ledger.sql_values import Answer, Limits
 from farthing.ledger.store import (
     Counts,
     Durability,
@@ -38,6 +43,7 @@ from farthing.ledger.store import (
     Row,
     Top,
 )
+from farthing.ledger.upkeep import Compacted, compact
 from farthing.ledger.writer import SELECT, Writer, corrections_of
 
 MEMORY = ":memory:"
@@ -47,6 +53,7 @@ many pages of the indexes again, and an import takes a quarter more time and twi
 _FOUND = 50
 _EVERYTHING = Filter()
 _SUM = Question()
+_LIMITS = Limits()
 
 
 class SqliteStore:
@@ -187,10 +194,46 @@ class SqliteStore:
         self._read()
         return uses.usage_by_price(self._hot, where, by, steps)
 
+    def sql(self, statement: str, *, org: str = "default", limits: Limits = _LIMITS) -> Answer:
+        """The answer to one SELECT over the views `events` and `traces`: see `Store.sql`."""
+        self._read()
+        return sql.run(self._hot, statement, org, limits)
+
+    def compact(self, *, keep_rows: int = KEPT_ROWS, all_small: bool = False) -> Compacted:
+        """Seal what is older than the newest rows, merge small files, remove those that nobody reads any more."""
+        return compact(self._on_disk("compacted"), keep_rows=keep_rows, all_small=all_small)
+
+    def forget(self, *users: str, org: str | None = None) -> Forgotten:
+        """Replace a person's name, in any of these spellings, by a label; every sum stays."""
+        return forget(self._on_disk("asked to forget"), users, org)
+
+    def expire(self, before_us: int, *, org: str | None = None, dry_run: bool = False) -> Expired:
+        """Remove the events dispatched before a moment: what was lost. dry_run: what would be."""
+        return expire(self._on_disk("shortened"), before_us, org=org, dry_run=dry_run)
+
+    def backup(self, folder: str | Path) -> Backup:
+        """Copy the ledger as it is now into a new folder."""
+        return backup(self._on_disk("backed up"), folder)
+
+    def _on_disk(self, done: str) -> str:
+        self._read()
+        if self._path == MEMORY:
+            raise LedgerError(f"a ledger in memory cannot be {done}: open one in a file")
+        return self._path
+
     def price_record(self, price_hash: str) -> str | None:
         """The text of a price record that an event was priced with."""
         found = self._read().rows("SELECT text FROM price_records WHERE hash = ?", (price_hash,))
         return str(found[0][0]) if found else None
+
+    def closings(self) -> list[Closing]:
+        """The months that were closed, in their order."""
+        return closing.closings(self._ready_reads().rows(closing.LISTED))
+
+    def close_month(self, month: Closing) -> None:
+        """Keeps that a month is closed."""
+        self._must_be_open()
+        self._writer.transact(lambda db: closing.close(db, month))
 
     def _read(self) -> Reads:
         """Whoever reads, once what this store has accepted is there to be read."""

@@ -9,15 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Event
 from farthing.ledger.rows import to_json
+from farthing.ledger.sql_values import Answer, Limits
 from farthing.totals import Totals
 
 if TYPE_CHECKING:
+    from farthing.ledger.backup import Backup
+    from farthing.ledger.forget import Forgotten
+    from farthing.ledger.retain import Expired
+    from farthing.ledger.upkeep import Compacted
+
+if TYPE_CHECKING:
     from farthing.ledger.accounts import Accounts
+    from farthing.ledger.closing import Closing
 
 Durability = Literal["commit", "full", "queued"]
 """commit: an acknowledged event survives kill -9; full: and power loss; queued: written soon, by a thread."""
@@ -68,12 +77,15 @@ class Filter:
     """Which events: all that satisfy everything given here.
 
     since_us, until_us  dispatched at or after, and before: `[since, until)`, microseconds since 1970 UTC
+    recorded_since_us, recorded_until_us  written at or after, and before
     org                 of this organisation only
     equals              {field: text or None (= not given)} over `TEXT_FIELDS`, `STATUS_FIELDS` and `metadata.<key>`
     """
 
     since_us: int | None = None
     until_us: int | None = None
+    recorded_since_us: int | None = None
+    recorded_until_us: int | None = None
     org: str | None = None
     equals: Mapping[str, str | None] = field(default_factory=_everything)
 
@@ -244,8 +256,26 @@ class Store(Protocol):
     ) -> list[PriceUse]:
         """What was used at each price record, request context and step of input tokens: see `PriceUse`."""
 
+    def sql(self, statement: str, *, org: str = "default", limits: Limits = ...) -> Answer:
+        """The answer to one SELECT over the views `events` and `traces` of an organisation; nothing else may be run.
+
+        InputError says what is wrong with it; LedgerError that it took more time or memory than `limits` allow.
+        """
+
     def price_record(self, price_hash: str) -> str | None:
         """The text of a price record that an event was priced with."""
+
+    def compact(self, *, keep_rows: int = ..., all_small: bool = False) -> Compacted:
+        """Seal what is older than the newest rows, and merge small files. It happens by itself as well."""
+
+    def forget(self, *users: str, org: str | None = None) -> Forgotten:
+        """Replace a person's name, in any of these spellings, by a label; every sum stays."""
+
+    def expire(self, before_us: int, *, org: str | None = None, dry_run: bool = False) -> Expired:
+        """Remove the events dispatched before a moment: what was lost. dry_run: what would be."""
+
+    def backup(self, folder: str | Path) -> Backup:
+        """Copy the ledger as it is now into a new folder."""
 
     def flush(self) -> None:
         """Returns when everything accepted so far is as durable as `commit`."""

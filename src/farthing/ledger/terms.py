@@ -209,7 +209,13 @@ def conditions(asked: Filter, *, corrected: bool, odd: Odd) -> tuple[list[str], 
     terms: list[str] = []
     values: list[Any] = []
     compared: list[Term] = []
-    for sql, value in (("e.at_us >= ?", asked.since_us), ("e.at_us < ?", asked.until_us), ("e.org = ?", asked.org)):
+    for sql, value in (
+        ("e.at_us >= ?", asked.since_us),
+        ("e.at_us < ?", asked.until_us),
+        ("e.recorded_at_us >= ?", asked.recorded_since_us),
+        ("e.recorded_at_us < ?", asked.recorded_until_us),
+        ("e.org = ?", asked.org),
+    ):
         if value is not None:
             terms.append(sql)
             values.append(value)

@@ -56,8 +56,9 @@ def _usage_by_price(hot: Hot, where: Filter, by: tuple[str, ...], steps: tuple[i
     count = len(by)
     return [
         PriceUse(
-            key=own[:count], provider=own[count], model=own[count + 1], price_hash=own[count + 2], context=own[count + 3],
-            step=own[count + 4], calls=calls, cost_pico=cost, units={name: n for name, n in units.items() if n},
+            key=own[:count], provider=own[count], model=own[count + 1], price_hash=own[count + 2],
+            context=own[count + 3], step=own[count + 4], calls=calls, cost_pico=cost,
+            units={name: n for name, n in units.items() if n},
         )
         for own, (calls, cost, units) in found.items()
     ]  # fmt: skip

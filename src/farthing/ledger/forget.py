@@ -1,0 +1,167 @@
+"""Forgetting a person: their name leaves rows, segments and accounts; every count and amount stays."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from farthing.errors import InputError, LedgerBusy
+from farthing.ledger import duck
+from farthing.ledger.engine import Database
+from farthing.ledger.seal import Step, no_step, same, write_segment
+from farthing.ledger.segments import (
+    Sealed,
+    Segment,
+    door_open,
+    enlist,
+    folder_of,
+    look,
+    nothing,
+    publish,
+    retire,
+    sweep,
+)
+from farthing.ledger.upkeep import own
+
+# Whatever else may name a person: (table, its columns of text or JSON).
+_NAMING = (("accounts", ("key",)), ("alerts", ("key", "facts")), ("approvals", ("facts",)), ("reservations", ("call",)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """What was done. label: what stands where the name stood, the same everywhere and meaning nothing."""
+
+    label: str
+    events: int
+    segments: int
+    others: int
+
+
+def forget(path: str, users: Sequence[str], org: str | None = None, *, step: Step = no_step) -> Forgotten:
+    """Replace a person's name (and its other spellings, as its hash) by a label, in all organisations or one.
+
+    Where it ends early, what is done is done, and doing it again does the rest. Backups still hold the name.
+    """
+    names = [name for name in dict.fromkeys(users) if name]
+    if not names:
+        raise InputError("name the user to forget")
+    label = f"forgotten-{secrets.token_hex(6)}"
+    with own(path) as database:
+        known = look(database.rows, nothing(path))
+        events = _hot(database, names, org, label)
+        step("hot rows")
+        rewritten = 0
+        for segment in known.segments:
+            if org is None or segment.org == org:
+                changed = _segment(database, known, segment, names, label, step)
+                events += changed
+                rewritten += bool(changed)
+        others = _others(database, names, org, label)
+        sweep(database, folder_of(path), grace_s=0.0)
+        _leave_no_trace(database)
+    return Forgotten(label=label, events=events, segments=rewritten, others=others)
+
+
+def _hot(database: Database, names: Sequence[str], org: str | None, label: str) -> int:
+    marks = ", ".join("?" * len(names))
+    of_org, values = (" AND org = ?", [org]) if org is not None else ("", [])
+    naming = " OR ".join(["instr(metadata, ?) > 0"] * len(names))
+    quoted = [json.dumps(name, ensure_ascii=False) for name in names]
+    with database:
+        found = database.rows(
+            f'SELECT seq, "user", metadata FROM events WHERE ("user" IN ({marks}) OR {naming}){of_org}',
+            [*names, *quoted, *values],
+        )
+        changed = [
+            (label if user in names else user, new, seq)
+            for seq, user, metadata in found
+            if (new := scrubbed(metadata, names, label)) != metadata or user in names
+        ]
+        if changed:
+            with door_open(database):
+                database.many('UPDATE events SET "user" = ?, metadata = ? WHERE seq = ?', changed)
+            enlist(database, ())  # readers have rows of before
+    return len(changed)
+
+
+def scrubbed(text: str | None, names: Sequence[str], label: str) -> str | None:
+    """A JSON text with every string that is a name, as value or key, replaced; as it was where there is none."""
+    if text is None or not any(json.dumps(name, ensure_ascii=False) in text for name in names):
+        return text
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            return label if value in names else value
+        if isinstance(value, list):
+            return [clean(one) for one in value]
+        if isinstance(value, dict):
+            return {clean(key): clean(one) for key, one in value.items()}
+        return value
+
+    return json.dumps(clean(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
+
+
+def _segment(database: Database, sealed: Sealed, segment: Segment, names: Sequence[str], label: str, step: Step) -> int:
+    """How many rows of a segment named the person; it is then replaced by one that does not."""
+    file = duck.quoted(sealed.path(segment))
+    listed = ", ".join(duck.quoted(name) for name in names)
+    naming = " OR ".join(f"contains(metadata, {duck.quoted(json.dumps(name, ensure_ascii=False))})" for name in names)
+    with duck.query() as query:
+        ((rows,),) = query.rows(f'SELECT count(*) FROM read_parquet({file}) WHERE "user" IN ({listed}) OR {naming}')
+        if not rows:
+            return 0
+        texts = [row[0] for row in query.rows(f"SELECT DISTINCT metadata FROM read_parquet({file}) WHERE {naming}")]
+        query.show("texts", duck.table([_pairs(texts, lambda text: scrubbed(text, names, label))]))
+        rows_sql = (
+            f"""SELECT e.* REPLACE (CASE WHEN e."user" IN ({listed}) THEN {duck.quoted(label)} ELSE e."user" END"""
+            ' AS "user", coalesce(t.new, e.metadata) AS metadata)'
+            f" FROM read_parquet({file}) e LEFT JOIN texts t ON t.old = e.metadata"
+        )
+        new = write_segment(query, sealed.folder, rows_sql, segment.org, step)
+        same(query, sealed.folder, [new], f"SELECT * FROM read_parquet({file})")
+    publish(sealed.folder, new.file)
+    step("rewritten named")
+    with database:
+        retire(database, [segment.file])
+        step("rewritten in transaction")
+        enlist(database, [new])
+    step("rewritten listed")
+    return int(rows)
+
+
+def _pairs(texts: Sequence[str], change: Callable[[str], str | None]) -> Any:
+    return duck.batch({"old": ("text", texts), "new": ("text", [change(text) for text in texts])})
+
+
+def _others(database: Database, names: Sequence[str], org: str | None, label: str) -> int:
+    """Names of accounts, and what holds and alerts say of a call."""
+    done = 0
+    for table, columns in _NAMING:
+        there = {row[0] for row in database.rows(f"SELECT name FROM pragma_table_info('{table}')")}
+        of_org = " WHERE org = ?" if org is not None and "org" in there else ""
+        if org is not None and not of_org and "series" in there:
+            of_org = " WHERE series IN (SELECT series FROM budgets WHERE org = ?)"
+        for column in columns:
+            if column not in there:
+                continue
+            with database:
+                found = database.rows(f"SELECT rowid, {column} FROM {table}{of_org}", [org] if of_org else [])
+                changed = [(new, row) for row, text in found if (new := _renamed(text, names, label)) != text]
+                database.many(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", changed)
+            done += len(changed)
+    return done
+
+
+def _renamed(text: str | None, names: Sequence[str], label: str) -> str | None:
+    return label if text in names else scrubbed(text, names, label) if text and text[0] in "[{" else text
+
+
+def _leave_no_trace(database: Database) -> None:
+    """The write-ahead log holds pages of before: move it into the file. Readers of an older state may prevent that."""
+    try:
+        database.checkpoint("truncate")
+    except LedgerBusy:
+        return
