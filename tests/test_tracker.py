@@ -340,6 +340,22 @@ def test_after_close_calls_are_counted_as_lost(tracker: CostTracker) -> None:
     tracker.close()
 
 
+def test_what_a_full_disk_leaves_in_the_queue_is_counted_when_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A `with` block of the host ends as it would without us; log and count tell what is lost."""
+
+    def full(*_: object) -> None:
+        raise farthing.LedgerFull("no space left")
+
+    with testing.tracker({"m": (1, 1)}, url=tmp_path / "ledger.db", durability="queued") as tracker:
+        monkeypatch.setattr("farthing.ledger.writer.Writer.write", full)
+        for _ in range(3):
+            tracker.record("m", 10, 5)
+    assert (tracker.lost, tracker.faults) == (3, 1)
+    assert "closing the ledger: no space left" in caplog.text
+
+
 # --- totals ---
 
 

@@ -57,7 +57,9 @@ class InputError(FarthingError, ValueError):
 
 
 class LedgerError(FarthingError):
-    """The ledger could not do what was asked."""
+    """The ledger could not do what was asked. `lost`: events that were accepted before and are lost by it."""
+
+    lost = 0
 
 
 class LedgerUnavailable(LedgerError):

@@ -358,13 +358,16 @@ class CostTracker:
             self._store.flush()
 
     def close(self) -> None:
-        """Writes what is queued and closes the ledger that this tracker opened. The run's totals can still be read."""
+        """Writes what is queued (what cannot be is logged, and counted in `lost`) and closes the ledger it opened."""
         if self.before_reading is not None:
             self.before_reading()
         self._closed = True
         if self._store is not None and self._owns_store:
             store, self._store = self._store, None
-            store.close()
+            try:
+                store.close()
+            except LedgerError as fault:
+                self._count_fault("closing the ledger", fault, lost=fault.lost)
 
     def __enter__(self) -> Self:
         return self

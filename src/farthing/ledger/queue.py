@@ -143,9 +143,12 @@ class Queue:
                 self._turn.wait()
 
     def close(self) -> None:
-        """Flush and end the thread. LedgerError where entries could not be written: these are lost, and counted."""
+        """Flush and end the thread. LedgerError where entries could not be written: its `lost` counts them."""
         try:
             self.flush()
+        except LedgerError as error:
+            error.lost = len(self)
+            raise
         finally:
             with self._turn:
                 self._stop = True
