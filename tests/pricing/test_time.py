@@ -122,3 +122,23 @@ def test_before_the_first_known_price_it_is_used_and_said() -> None:
     catalog.register("newcomer", 1, 2, valid_from="2026-06-01")
     cost = catalog.price("newcomer", MILLION, at=datetime(2026, 5, 1, tzinfo=UTC))
     assert cost.usd == 1 and "before 2026-06-01, the first price known" in cost.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "at", "usd"),
+    [
+        ("deepseek-chat", "2025-09-05T15:59:59", "1.37"),
+        ("deepseek-chat", "2025-09-05T16:00:00", "2.24"),
+        ("deepseek-reasoner", "2025-09-28T23:59:59", "2.24"),
+        ("deepseek-reasoner", "2025-09-29T00:00:00", "0.70"),
+        ("deepseek-chat", "2026-04-23T23:59:59", "0.70"),
+        ("deepseek-chat", "2026-04-24T00:00:00", "0.42"),
+        ("deepseek-v4-flash", "2026-08-16T15:59:59", "0.42"),
+        ("deepseek-v4-flash", "2026-08-16T16:00:00", "0.88"),
+        ("deepseek-v4-pro", "2026-08-16T16:00:00", "2.64"),
+    ],
+)
+def test_the_steps_of_deepseeks_prices(model: str, at: str, usd: str) -> None:
+    """A million in and out, at the seconds around each step; the day of 2026-08-17 began in Beijing."""
+    usage = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
+    assert price(model, usage, provider="deepseek", at=datetime.fromisoformat(at)).usd == Decimal(usd)
