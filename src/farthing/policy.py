@@ -170,7 +170,7 @@ def make_budget(
     covered = scope_of(scope)
     org = covered.pop("org", None)
     if org is not None:
-        more.setdefault("org", org)
+        more["org"] = org
     for plural in ("thresholds", "models"):
         if plural in more:
             more[plural] = _several(plural, more[plural])

@@ -116,9 +116,7 @@ class Guard(Desk):
         return self._clock()
 
     def _alerted(self, alert: Alert) -> None:
-        say = LOG.warning if alert.mode != "shadow" else LOG.info
-        say("budget %r of %s: %s", alert.budget, alert.place, alert_text(alert), extra={"farthing_alert": alert})
-        if self.on_alert is not None:
+        if self.on_alert is not None and (self.org is None or alert.org in (self.org, "*")):
             self.on_alert(alert)
 
     # --- calls -------------------------------------------------------------------------------------------------------
@@ -330,13 +328,3 @@ def _plainly(who: dict[str, Any], frame: scopes.Frame | None) -> Attribution:
 def _amounts_text(amounts: Amounts) -> str:
     usd = "an unknown price" if amounts.usd is None else amount_text("usd", amounts.usd)
     return f"{usd}, {amount_text('tokens', amounts.tokens)}, {amount_text('calls', amounts.calls)}"
-
-
-def alert_text(alert: Alert) -> str:
-    """What happened, in words."""
-    spent = f"{amount_text(alert.unit, alert.posted)} of {amount_text(alert.unit, alert.limit)} spent"
-    kind, _, what = alert.rule.partition(":")
-    if kind == "threshold":
-        return f"{float(what):.0%} of the limit is reached: {spent}"
-    said = {"denied": "a call was refused", "would_deny": "a call was let pass that does not fit"}[kind]
-    return f"{said} ({what}): {spent}, {amount_text(alert.unit, alert.requested)} asked for"

@@ -142,7 +142,7 @@ class RunningTasks:
         self._wake = threading.Event()
 
     def watch(self) -> None:
-        """From now on what enters a task's block is known to work for it."""
+        """From now on what leaves a task's block is known to work for it no more."""
         if not self._watching:
             self._watching = True
             watcher = _Watcher(weakref.ref(self))
@@ -219,7 +219,10 @@ class RunningTasks:
 
 
 class _Watcher:
-    """Tells running tasks of the blocks that are entered and left, for as long as somebody wants to know."""
+    """Tells running tasks of the blocks that are left, for as long as somebody wants to know.
+
+    Entering a block says nothing of the ledger that its calls are for: what runs is known from its first call on.
+    """
 
     def __init__(self, tasks: weakref.ref[RunningTasks]) -> None:
         self._tasks = tasks
@@ -227,15 +230,12 @@ class _Watcher:
 
     def entered(self, frame: scopes.Frame) -> None:
         """A block was entered."""
-        tasks = self._tasks()
-        if tasks is None:
-            self.stop()
-        elif frame.attribution.task is not None:
-            tasks.note(frame.attribution)
 
     def left(self, frame: scopes.Frame, error: BaseException | None) -> None:
         """A block was left."""
         tasks = self._tasks()
         outer = frame.parent
-        if tasks is not None and (outer is None or outer.attribution.task != frame.attribution.task):
+        if tasks is None:
+            self.stop()
+        elif outer is None or outer.attribution.task != frame.attribution.task:
             tasks.forget(frame.attribution)

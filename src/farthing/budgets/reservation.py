@@ -225,6 +225,10 @@ class Reservation:
         if self.state == "held":
             self._ended("released")
 
+    def abandon(self) -> None:
+        """Its caller cannot settle it: blocks count it no more, and what the ledger holds stands until it expires."""
+        self._ended("released")
+
     def __enter__(self) -> Self:
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from farthing.errors import InputError
 from farthing.event import EMPTY
@@ -129,4 +129,4 @@ def suggest(
 def _round_up(usd: Decimal) -> Decimal:
     """To two leading digits, upwards: 13.07 -> 14, 0.0123 -> 0.013."""
     step = Decimal(1).scaleb(usd.adjusted() - 1)
-    return -(-usd // step) * step
+    return (usd / step).to_integral_value(ROUND_CEILING) * step

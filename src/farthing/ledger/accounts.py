@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from farthing.ledger.writer import Writer
 from farthing.policy import Amounts, Budget, Refusal, Rule, Rules, Subject
 
 _INT64 = 2**63
+LOG = logging.getLogger("farthing.budgets")
 
 
 class Accounts:
@@ -31,6 +33,7 @@ class Accounts:
         self._writer = writer
         self._reads = reads
         self._rules: tuple[str, Rules] = ("0", Rules())
+        self.on_alert(_log)
         self._controls: tuple[str, Controls] = ("0", Controls())
 
     # --- budgets -----------------------------------------------------------------------------------------------------
@@ -200,6 +203,11 @@ class Accounts:
 
     def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         return self._reads().rows(sql, values)
+
+
+def _log(alert: Alert) -> None:
+    say = LOG.info if alert.mode == "shadow" else LOG.warning
+    say("budget %r of %s: %s", alert.budget, alert.place, alert.text, extra={"farthing_alert": alert})
 
 
 def _rule(row: tuple[Any, ...]) -> Rule:

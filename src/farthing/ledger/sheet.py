@@ -15,7 +15,19 @@ from farthing.event import Attribution, Event
 from farthing.ledger.engine import Database
 from farthing.ledger.query import field_sql
 from farthing.ledger.sealed_spent import sealed_spent
-from farthing.policy import EACH, Amounts, Budget, Refusal, Rule, Rules, Subject, amounts_of, key_fields, subject_of
+from farthing.policy import (
+    EACH,
+    Amounts,
+    Budget,
+    Refusal,
+    Rule,
+    Rules,
+    Subject,
+    amount_text,
+    amounts_of,
+    key_fields,
+    subject_of,
+)
 from farthing.windows import CALENDAR, Span
 
 _INT64 = 2**63 - 1
@@ -60,6 +72,16 @@ class Alert:
     requested: int = 0
     times: int = 1
     model: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What happened, in words."""
+        spent = f"{amount_text(self.unit, self.posted)} of {amount_text(self.unit, self.limit)} spent"
+        kind, _, what = self.rule.partition(":")
+        if kind == "threshold":
+            return f"{float(what):.0%} of the limit is reached: {spent}"
+        said = {"denied": "a call was refused", "would_deny": "a call was let pass that does not fit"}[kind]
+        return f"{said} ({what}): {spent}, {amount_text(self.unit, self.requested)} asked for"
 
 
 class Line:

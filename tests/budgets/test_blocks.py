@@ -1,0 +1,159 @@
+"""Budgets around code, in this process: blocks, decorated functions of every kind, nested ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+
+import farthing
+from farthing.budgets.guard import Guard
+from farthing.errors import BudgetExceededError, InputError
+from farthing.testing import FakeClock
+from farthing.tracker import CostTracker
+
+
+def test_a_block_counts_what_is_inside(tracker: CostTracker, guard: Guard) -> None:
+    """Records by hand count; calls that are reserved must fit; outside of it nothing is limited."""
+    with farthing.budget(usd=1) as block:
+        tracker.record("dear", 5000, 1000)
+        assert block.remaining_usd == Decimal("0.4")
+        with pytest.raises(BudgetExceededError, match="this block"):
+            guard.reserve("dear", input_tokens=5000, max_tokens=0)
+        with guard.reserve("dear", input_tokens=3000, max_tokens=0) as hold:
+            assert block.remaining_usd == Decimal("0.1")
+            hold.dispatch()
+            tracker.record("dear", 3500, 0, reservation=hold)
+        assert block.remaining_usd == Decimal("0.05")
+        tracker.record("dear", 1000, 0)
+    guard.reserve("dear", input_tokens=10**6)
+    with pytest.raises(BudgetExceededError), block:
+        raise AssertionError("never inside")
+
+
+def test_blocks_nest(tracker: CostTracker, guard: Guard) -> None:
+    """A call must fit all blocks around it, and where one refuses, the others hold nothing."""
+    with farthing.budget(calls=3) as outer, farthing.budget(tokens=100) as inner:
+        tracker.record("cheap", 50, 0)
+        with pytest.raises(BudgetExceededError) as caught:
+            guard.reserve("m", usd=0, tokens=51)
+        assert caught.value.unit == "tokens"
+        guard.reserve("m", usd=0, tokens=50)
+        assert (outer.llm_calls, inner.total_tokens) == (1, 50)
+        assert "100 tokens" in repr(inner)
+
+
+def test_a_block_and_a_ledgers_budget(guard: Guard) -> None:
+    """What the ledger refuses is not held in the block either."""
+    guard.set(None, usd="0.5", name="all")
+    with farthing.budget(usd=1) as block:
+        with pytest.raises(BudgetExceededError):
+            guard.reserve("m", usd="0.6")
+        assert block.remaining_usd == 1
+        guard.reserve("m", usd="0.5")
+        assert block.remaining_usd == Decimal("0.5")
+
+
+def test_a_block_by_threads(guard: Guard) -> None:
+    """A hundred threads ask ten cents of a dollar: ten get it."""
+    with farthing.budget(usd=1), ThreadPoolExecutor(16) as pool:
+
+        def ask() -> bool:
+            try:
+                guard.reserve("m", usd="0.10")
+            except BudgetExceededError:
+                return False
+            return True
+
+        got = [pool.submit(farthing.propagate(ask)) for _ in range(100)]
+        assert sum(one.result() for one in got) == 10
+
+
+@pytest.mark.parametrize("wrong", [{}, {"usd": -1}, {"tokens": 1.5}, {"usd": "NaN"}])
+def test_blocks_that_cannot_be(wrong: dict[str, object]) -> None:
+    """No limit, or one that is no amount."""
+    with pytest.raises(InputError):
+        farthing.budget(**wrong)  # type: ignore[arg-type]
+
+
+def test_with_budget(tracker: CostTracker) -> None:
+    """Specified behaviour: once $10 are spent the function is not called any more; before, it may pass the limit."""
+    calls = []
+
+    @farthing.with_budget(max_cost_usd=10.0)
+    def expensive(prompt: str) -> str:
+        """Does it."""
+        calls.append(prompt)
+        tracker.record("dear", 60_000)
+        return prompt.upper()
+
+    assert expensive.__doc__ == "Does it."
+    assert [expensive("a"), expensive(prompt="b")] == ["A", "B"]
+    with pytest.raises(BudgetExceededError, match=r"\$10\.00 in all.*\$12\.00 spent"):
+        expensive("c")
+    assert calls == ["a", "b"]
+
+
+def test_with_budget_of_every_kind(tracker: CostTracker, guard: Guard) -> None:
+    """Coroutines, generators and async generators are limited alike; what is reserved inside must fit."""
+
+    @farthing.with_budget(max_calls=2)
+    async def coroutine() -> int:
+        tracker.record("cheap", 1)
+        return 1
+
+    @farthing.with_budget(max_calls=2)
+    def generator() -> Iterator[int]:
+        for n in range(2):
+            tracker.record("cheap", 1)
+            yield n
+
+    @farthing.with_budget(max_calls=2)
+    async def async_generator() -> AsyncIterator[int]:
+        for n in range(2):
+            tracker.record("cheap", 1)
+            yield n
+
+    @farthing.with_budget(max_cost_usd=1)
+    def reserved() -> None:
+        guard.reserve("m", usd=2)
+
+    async def work() -> None:
+        assert [await coroutine(), await coroutine()] == [1, 1]
+        with pytest.raises(BudgetExceededError):
+            await coroutine()
+        assert [n async for n in async_generator()] == [0, 1]
+        with pytest.raises(BudgetExceededError):
+            [n async for n in async_generator()]
+
+    asyncio.run(work())
+    assert list(generator()) == [0, 1]
+    with pytest.raises(BudgetExceededError):
+        list(generator())
+    with pytest.raises(BudgetExceededError):
+        reserved()
+    with pytest.raises(InputError, match="needs a limit"):
+        farthing.with_budget()
+    with pytest.raises(InputError, match="must be a function"):
+        farthing.with_budget(1)(CostTracker)
+
+
+def test_with_budget_by_the_day(tracker: CostTracker, guard: Guard, clock: FakeClock) -> None:
+    """`per` makes it a budget of the ledger: it shows in the status and begins anew the next day."""
+
+    @farthing.with_budget(max_cost_usd=1, per="day", name="digest", tracker=tracker)
+    def digest() -> None:
+        tracker.record("dear", 10_000)
+
+    digest()
+    with pytest.raises(BudgetExceededError, match="digest usd per day") as caught:
+        digest()
+    assert caught.value.resets_at is not None
+    assert guard.status()[0].budget.name == "digest usd per day"
+    tracker.record("dear", 10_000)
+    assert guard.status()[0].posted == 10**12
+    clock.advance(days=1)
+    digest()

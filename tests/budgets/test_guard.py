@@ -1,0 +1,295 @@
+"""The guard: what is held, what is denied and how it is said; downgrades, approvals, alerts; a ledger out of reach."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+import farthing
+from farthing.budgets.guard import Guard
+from farthing.errors import BudgetExceededError, BudgetUnavailable, InputError, LedgerUnavailable
+from farthing.event import Attribution
+from farthing.ledger import Store, open_ledger
+from farthing.ledger.sheet import Alert
+from farthing.policy import make_budget
+from farthing.testing import FakeClock
+from farthing.tracker import CostTracker
+
+
+def test_reserve_and_record(tracker: CostTracker, guard: Guard) -> None:
+    """A record with a reservation ends it in the transaction that keeps its event, dated as the hold."""
+    guard.set("agent=researcher", usd=1, per="day", name="r")
+    with guard.reserve("dear", input_tokens=1000, max_tokens=500, agent="researcher") as hold:
+        assert hold.held_usd == Decimal("0.15")
+        hold.dispatch()
+        event = tracker.record("dear", 1000, 100, agent="researcher", reservation=hold)
+    (found,) = guard.status()
+    assert (found.posted, found.reserved, hold.state) == (event.cost_pico, 0, "settled")
+    assert event.at_us == hold.at_us
+    assert found.inflation == pytest.approx(0.15 / 0.11)
+
+
+def test_left_without_an_end(guard: Guard) -> None:
+    """What never left is freed, also by an error; what left stays held until it expires."""
+    guard.set(None, usd=1, name="all")
+    with pytest.raises(RuntimeError), guard.reserve("m", usd="0.1"):
+        raise RuntimeError
+    with guard.reserve("m", usd="0.2") as hold:
+        hold.dispatch()
+    assert guard.status()[0].reserved == 2 * 10**11
+
+
+def test_async(tracker: CostTracker, guard: Guard) -> None:
+    """The same from an event loop."""
+
+    async def work() -> None:
+        async with await guard.areserve("m", usd="0.10", agent="a") as hold:
+            await hold.adispatch()
+            assert await hold.asettle(usd="0.08") == ["added"]
+        async with await guard.areserve("m", usd="0.10", agent="a") as other:
+            assert await other.arelease() is True
+
+    guard.set("agent=a", usd=1)
+    asyncio.run(work())
+    assert (guard.status()[0].posted, guard.status()[0].reserved) == (8 * 10**10, 0)
+
+
+def test_a_call_that_nothing_covers_holds_nothing(guard: Guard) -> None:
+    """Without a budget for it a call costs a look; nothing is written."""
+    guard.set("agent=a", usd=1)
+    hold = guard.reserve("no-such-model", agent="b")
+    assert not hold.covered
+    assert hold.release() is True
+    assert guard.accounts.audit().holds == 0
+
+
+def test_scopes(guard: Guard) -> None:
+    """`agent=*` has an account for each agent, a model is meant by a beginning, metadata and tasks are scopes too."""
+    guard.set("agent=*", usd=1, name="each")
+    guard.set("model=gpt-4o*,agent=a", calls=1, name="model")
+    guard.set("metadata.ticket=7", calls=1, name="ticket")
+    guard.set(None, calls=1, per="task", name="task")
+    guard.reserve("gpt-4o-mini", usd="0.6", agent="a")
+    guard.reserve("gpt-4o", usd="0.6", agent="b")
+    for expected, model, who in (
+        ("each", "x", {"agent": "a"}),
+        ("model", "gpt-4o-2024-08-06", {"agent": "a"}),
+        ("ticket", "x", {"metadata": {"ticket": 7}}),
+        ("task", "x", {"task": "t1"}),
+    ):
+        if expected in ("ticket", "task"):
+            guard.reserve(model, usd=0, **who)
+        with pytest.raises(BudgetExceededError) as caught:
+            guard.reserve(model, usd="0.6" if expected == "each" else 0, **who)
+        assert caught.value.budget == expected
+    guard.reserve("x", usd=0, task="t2")
+
+
+def test_what_answered_counts_for_what_was_asked(tracker: CostTracker, guard: Guard) -> None:
+    """A budget for `cheap` counts the call that asked for it, whatever dated name answered."""
+    guard.set("model=cheap", calls=2, name="m")
+    tracker.record("cheap-2026-01-01", 1, 1, requested_model="cheap")
+    tracker.record("cheap", 1, 1)
+    assert guard.status()[0].posted == 2
+
+
+def test_one_call_and_lists_of_models(guard: Guard) -> None:
+    """A budget per call, an allow-list of models, and calls a minute are budgets."""
+    guard.set(None, usd="0.5", per="call", name="one")
+    guard.set("agent=a", models=["cheap", "gpt-*"], name="list")
+    guard.set("agent=a", calls=2, per="minute", name="rate")
+    with pytest.raises(BudgetExceededError, match=r"\$0\.50 for one call") as caught:
+        guard.reserve("cheap", usd="0.51", agent="a")
+    assert caught.value.why == "call"
+    with pytest.raises(BudgetExceededError, match="allows cheap, gpt-") as caught:
+        guard.reserve("dear", usd="0.1", agent="a")
+    assert caught.value.why == "model"
+    guard.reserve("gpt-9", usd="0.1", agent="a")
+    guard.reserve("cheap", usd="0.1", agent="a")
+    with pytest.raises(BudgetExceededError, match="2 calls per minute"):
+        guard.reserve("cheap", usd="0.1", agent="a")
+
+
+def test_the_error_travels(guard: Guard) -> None:
+    """It can be pickled, is JSON-safe, and is no error of a connection or of the system."""
+    guard.set(None, usd="0.1", per="day", tz="Asia/Tokyo", name="d")
+    with pytest.raises(BudgetExceededError) as caught:
+        guard.reserve("m", usd=1)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert vars(error) == vars(caught.value) and str(error) == str(caught.value)
+    assert error.to_dict()["resets_at"] == "2026-03-10T15:00:00+00:00"
+    assert not isinstance(error, OSError)
+
+
+def test_check_holds_nothing(guard: Guard) -> None:
+    """`check` raises what `reserve` would, and leaves nothing behind."""
+    guard.set("agent=a", usd=1)
+    guard.check("m", usd=1, agent="a")
+    with pytest.raises(BudgetExceededError):
+        guard.check("m", usd="1.01", agent="a")
+    assert guard.status()[0].reserved == 0
+
+
+def test_soft_and_shadow(guard: Guard, caplog: pytest.LogCaptureFixture) -> None:
+    """Soft and shadow budgets let pass; what they would have denied is told once and counted."""
+    told: list[Alert] = []
+    guard.on_alert = told.append
+    guard.set("agent=a", usd=1, name="soft", mode="soft")
+    guard.set("agent=a", usd=1, name="shadow", mode="shadow")
+    for _ in range(3):
+        guard.reserve("m", usd=2, agent="a", gone=True).settle(usd=2)
+    assert [(a.budget, a.rule) for a in told] == [
+        ("soft", "would_deny:limit"),
+        ("shadow", "would_deny:limit"),
+        ("soft", "threshold:0.8"),
+        ("soft", "threshold:1"),
+        ("shadow", "threshold:0.8"),
+        ("shadow", "threshold:1"),
+    ]
+    kept = {(a.budget, a.rule): a.times for a in guard.alerts()}
+    assert kept["soft", "would_deny:limit"] == 3
+    assert len([r for r in caplog.records if "soft" in r.getMessage()]) == 3
+
+
+def test_thresholds_once_a_window(tracker: CostTracker, guard: Guard, clock: FakeClock) -> None:
+    """Each threshold is told once a window, by plain records as well; a new window tells anew."""
+    told: list[str] = []
+    guard.on_alert = lambda alert: told.append(f"{alert.place} {alert.rule}")
+    guard.set("agent=*", usd=1, per="day", thresholds=[0.5, 1])
+    for _ in range(4):
+        tracker.record("dear", 4000, agent="a")
+    assert told == ["agent=a threshold:0.5", "agent=a threshold:1"]
+    clock.advance(days=1)
+    tracker.record("dear", 6000, agent="a")
+    assert told[2:] == ["agent=a threshold:0.5"]
+
+
+def test_downgrade(guard: Guard) -> None:
+    """Where the dear model does not fit, the cheaper one that the budget names is held for."""
+    guard.set("agent=a", usd="0.10", on_exceed="downgrade:cheap", name="d")
+    hold = guard.reserve("dear", input_tokens=1000, max_tokens=1000, agent="a")
+    assert (hold.model, hold.held_usd) == ("cheap", Decimal("0.002"))
+    with pytest.raises(BudgetExceededError):
+        guard.reserve("dear", input_tokens=100_000, max_tokens=1000, agent="a")
+
+
+def test_ask_a_callback(guard: Guard) -> None:
+    """`ask`: the callback sees the error and lets the call pass, in this window."""
+    asked: list[BudgetExceededError] = []
+    guard.set("agent=a", usd=1, on_exceed="ask", name="q")
+    guard.on_ask = lambda error: not asked.append(error)  # type: ignore[func-returns-value]
+    guard.reserve("m", usd=2, agent="a", gone=True).settle(usd=2)
+    assert [error.requested for error in asked] == [2]
+    guard.on_ask = lambda error: False
+    with pytest.raises(BudgetExceededError):
+        guard.reserve("m", usd="0.01", agent="a")
+
+
+def test_ask_a_person(guard: Guard) -> None:
+    """Without a callback an approval waits, one for an account; granted, the call passes."""
+    guard.set("agent=a", usd=1, on_exceed="ask", name="q")
+    for usd in ("1.5", "1.2"):
+        with pytest.raises(BudgetExceededError, match="Approval 1 was asked for") as caught:
+            guard.reserve("m", usd=usd, agent="a")
+        assert caught.value.approval == 1
+    (waiting,) = guard.approvals()
+    assert (waiting.number, waiting.place, waiting.amount) == (1, "agent=a", 5 * 10**11)
+    guard.grant(1, by="ann", reason="just today")
+    guard.reserve("m", usd="1.5", agent="a")
+    assert guard.approvals() == []
+    with pytest.raises(InputError, match="granted already"):
+        guard.refuse(1)
+
+
+def test_reset_is_an_entry(guard: Guard) -> None:
+    """A reset gives the limit anew and leaves what was spent, with who and why in the entries."""
+    guard.set("agent=a", usd=1, name="r")
+    guard.reserve("m", usd=1, agent="a", gone=True).settle(usd=1)
+    assert guard.reset("r", by="ann", reason="new sprint") == 1
+    guard.reserve("m", usd=1, agent="a")
+    assert (guard.status()[0].posted, guard.status()[0].limit) == (10**12, 2 * 10**12)
+
+
+def test_streams_top_up(guard: Guard, clock: FakeClock) -> None:
+    """What a stream has come to is compared with its hold: topped up while it fits, stopped when not."""
+    guard.set("agent=a", usd="0.25", name="s")
+    hold = guard.reserve("m", usd="0.10", tokens=100, agent="a", gone=True)
+    hold.accrued(usd="0.05")
+    assert hold.held_usd == Decimal("0.10")
+    hold.accrued(usd="0.10")
+    assert hold.held_usd == Decimal("0.15")
+    hold.accrued(usd="0.16")
+    with pytest.raises(BudgetExceededError):
+        hold.accrued(usd="0.24")
+    hold.settle(usd="0.24")
+    assert (guard.status()[0].posted, guard.status()[0].reserved) == (24 * 10**10, 0)
+
+
+def test_extend(guard: Guard, clock: FakeClock) -> None:
+    """A hold that is extended outlives its first end."""
+    guard.set("agent=a", usd=1)
+    hold = guard.reserve("m", usd="0.10", agent="a", gone=True, hold_s=60)
+    clock.advance(50)
+    assert hold.extend(600)
+    clock.advance(60)
+    assert guard.status()[0].reserved == 10**11
+    clock.advance(600)
+    assert (guard.status()[0].reserved, guard.status()[0].posted) == (0, 10**11)
+    assert not hold.extend()
+
+
+class Broken:
+    """Gives a ledger until it is broken."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.broken = False
+
+    def __call__(self) -> Store:
+        if self.broken:
+            raise LedgerUnavailable("gone")
+        return self.store
+
+
+def test_a_ledger_out_of_reach(tmp_path: Path) -> None:
+    """Hard budgets fail closed; soft ones open, up to the allowance; what no budget covers passes."""
+    with open_ledger(tmp_path / "ledger.db") as store:
+        source = Broken(store)
+        guard = Guard(source, allowance_usd="0.50")
+        guard.set("agent=hard", usd=1, name="h")
+        guard.set("agent=soft", usd=1, name="s", mode="soft")
+        guard.reserve("m", usd=0, agent="hard")
+        source.broken = True
+        with pytest.raises(BudgetUnavailable, match="hard budget 'h' cannot be asked"):
+            guard.reserve("m", usd="0.01", agent="hard")
+        guard.reserve("m", usd="0.30", agent="soft")
+        with pytest.raises(BudgetUnavailable, match=r"0\.5 USD that soft budgets allow"):
+            guard.reserve("m", usd="0.30", agent="soft")
+        guard.reserve("m", usd=50, agent="other")
+        source.broken = False
+        guard.reserve("m", usd="0.30", agent="soft")
+    declared = [make_budget("agent=hard", usd=1)]
+    with pytest.raises(BudgetUnavailable):
+        Guard(_never, declared=declared).reserve("m", usd=1, agent="hard")
+
+
+def _never() -> Store:
+    raise LedgerUnavailable("gone")
+
+
+def test_public_faces() -> None:
+    """The names that callers use, and the defaults of a budget."""
+    budget = make_budget("agent=researcher", usd=50, per="day", tz="Europe/Amsterdam")
+    assert isinstance(budget, farthing.Budget)
+    assert (budget.name, budget.mode) == ("agent=researcher usd per day", "hard")
+    with pytest.raises(InputError, match="one limit"):
+        make_budget(None, usd=1, tokens=1)
+    with pytest.raises(InputError, match="a budget has no lmit"):
+        make_budget(None, usd=1, lmit=1)
+    with pytest.raises(TypeError, match="no keyword 'agnt'"):
+        Guard(_never).reserve("m", agnt="a")  # type: ignore[call-arg]
+    assert Attribution(agent="a").org == "default"

@@ -1,0 +1,98 @@
+"""Paused agents and killed tasks: by whom, why, until when, and in other processes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import farthing
+from farthing.budgets.guard import Guard
+from farthing.errors import AgentPausedError, TaskKilledError
+from farthing.ledger import open_ledger
+from farthing.testing import FakeClock
+
+
+def test_pause_and_resume(guard: Guard) -> None:
+    """A paused agent's next call raises with the reason and who may lift it; others go on."""
+    guard.people.pause("researcher", "loops over the same page", by="ann")
+    with pytest.raises(AgentPausedError, match=r"loops over the same page.*\(ann\) may lift that") as caught:
+        guard.reserve("m", agent="researcher")
+    assert (caught.value.name, caught.value.by, caught.value.until) == ("researcher", "ann", None)
+    guard.reserve("m", agent="writer")
+    guard.people.resume("researcher")
+    guard.reserve("m", agent="researcher")
+
+
+def test_a_pause_ends_by_itself(guard: Guard, clock: FakeClock) -> None:
+    """With `until` it ends then."""
+    guard.people.pause("a", until=datetime(2026, 3, 10, 13, tzinfo=UTC))
+    with pytest.raises(AgentPausedError, match="until 2026-03-10 13:00 UTC"):
+        guard.check("m", agent="a")
+    clock.advance(hours=1)
+    guard.check("m", agent="a")
+
+
+def test_critical_agents_are_spared(guard: Guard) -> None:
+    """By their own mark or their budget's; an agent resumed by name goes on as well, and a pause by name stays."""
+    guard.people.set_critical("pager")
+    guard.set("agent=billing", usd=10, critical=True)
+    guard.people.pause("writer", "broken")
+    guard.people.pause_noncritical("daily limit", by="rule")
+    for agent in ("pager", "billing"):
+        guard.reserve("m", usd=0, agent=agent)
+    for agent in ("researcher", "writer", None):
+        with pytest.raises(AgentPausedError):
+            guard.reserve("m", agent=agent)
+    guard.people.resume("researcher")
+    guard.reserve("m", agent="researcher")
+    guard.people.resume_noncritical()
+    guard.reserve("m")
+    with pytest.raises(AgentPausedError, match="broken"):
+        guard.reserve("m", agent="writer")
+
+
+def test_other_processes_see_it(tmp_path: Path) -> None:
+    """What one ledger's guard says, another's sees at its next look."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as one, open_ledger(path) as two:
+        mine, theirs = Guard(lambda: one), Guard(lambda: two)
+        theirs.reserve("m", agent="a")
+        mine.people.pause("a", "stop")
+        mine.people.kill("t1", "runs wild")
+        theirs.people.refresh()
+        with pytest.raises(AgentPausedError):
+            theirs.reserve("m", agent="a")
+        with pytest.raises(TaskKilledError, match="task 't1' was killed by somebody: runs wild"):
+            theirs.reserve("m", task="t1")
+
+
+def test_a_killed_task_is_cancelled(tmp_path: Path) -> None:
+    """What runs in asyncio for it is cancelled, whichever process said so; its further calls raise; others go on."""
+    path = tmp_path / "ledger.db"
+
+    async def work(guard: Guard, name: str, ready: asyncio.Event) -> None:
+        with farthing.task(name, ends_with_block=False):
+            guard.reserve("m", usd=0)
+            ready.set()
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        with open_ledger(path) as mine, open_ledger(path) as theirs:
+            guard, other = Guard(lambda: mine), Guard(lambda: theirs)
+            ready = [asyncio.Event(), asyncio.Event()]
+            tasks = [asyncio.create_task(work(guard, f"t{n}", ready[n])) for n in range(2)]
+            for one in ready:
+                await one.wait()
+            other.people.kill("t0", "enough")
+            with pytest.raises(asyncio.CancelledError, match="enough"):
+                await tasks[0]
+            assert not tasks[1].done()
+            with pytest.raises(TaskKilledError):
+                guard.reserve("m", task="t0")
+            tasks[1].cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(main())
