@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from farthing.cli.frame import App, as_filter, filter_options, now, pass_app, shared_options
+from farthing.cli.options import tz_option
 from farthing.cli.output import chosen_kind, currency_of, currency_options, output_options, put
-from farthing.errors import InputError
 from farthing.event import ATTRIBUTION_FIELDS, from_us
 from farthing.ledger.store import Filter, Store
 from farthing.reports import digest as digests
@@ -47,14 +47,6 @@ def _keys(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) ->
     return found or ("agent",)
 
 
-def _zone(ctx: click.Context, param: click.Parameter, given: str) -> str:
-    try:
-        zone(given)
-    except InputError as error:
-        raise click.BadParameter(str(error)) from error
-    return given
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Out:
     """How a report leaves."""
@@ -79,7 +71,7 @@ class _Out:
 @click.option("--compare", is_flag=True, help="With the period before: what changed.")
 @click.option("--caching", is_flag=True, help="What caching at the provider saved, less what writing caches cost more.")
 @click.option("--percentiles", is_flag=True, help="What calls cost: median, 95th and 99th percentile.")
-@click.option("--tz", default="UTC", show_default=True, callback=_zone, help="The time zone of days, weeks and months.")
+@tz_option
 @currency_options
 @output_options
 @filter_options

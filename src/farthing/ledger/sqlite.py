@@ -17,6 +17,8 @@ from farthing.ledger import ask, forks, pages, sql, uses
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.backup import Backup, backup
 from farthing.ledger.checkpoint import Checkpointer
+from farthing.ledger.closing import LISTED as CLOSED
+from farthing.ledger.closing import Closing, close_month, closings
 from farthing.ledger.engine import Database, sqlite_version
 from farthing.ledger.forget import Forgotten, forget
 from farthing.ledger.hot import Hot
@@ -228,12 +230,12 @@ class SqliteStore:
 
     def closings(self) -> list[Closing]:
         """The months that were closed, in their order."""
-        return closing.closings(self._ready_reads().rows(closing.LISTED))
+        return closings(self._ready_reads().rows(CLOSED))
 
-    def close_month(self, month: Closing) -> None:
+    def close_month(self, closing: Closing) -> None:
         """Keeps that a month is closed."""
         self._must_be_open()
-        self._writer.transact(lambda db: closing.close(db, month))
+        self._writer.transact(lambda db: close_month(db, closing))
 
     def _read(self) -> Reads:
         """Whoever reads, once what this store has accepted is there to be read."""

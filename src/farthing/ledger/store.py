@@ -265,6 +265,12 @@ class Store(Protocol):
     def price_record(self, price_hash: str) -> str | None:
         """The text of a price record that an event was priced with."""
 
+    def closings(self) -> list[Closing]:
+        """The months that were closed, in their order."""
+
+    def close_month(self, closing: Closing) -> None:
+        """Keeps that a month is closed. One that is closed already: InputError."""
+
     def compact(self, *, keep_rows: int = ..., all_small: bool = False) -> Compacted:
         """Seal what is older than the newest rows, and merge small files. It happens by itself as well."""
 
