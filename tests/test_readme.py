@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import farthing
-from farthing.cli import main
+from farthing.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -45,7 +45,7 @@ def sessions() -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(("page", "command", "output"), sessions(), ids=lambda text: text[:60])
 def test_a_terminal_session_prints_what_the_page_shows(page: str, command: str, output: str) -> None:
     """The commands are run as typed; what they print is what stands there."""
-    result = CliRunner().invoke(main, shlex.split(command)[1:])
+    result = CliRunner().invoke(app.farthing, shlex.split(command)[1:])
     assert result.exit_code == 0, result.output
     assert result.output.strip().splitlines() == output.strip().splitlines(), page
 

@@ -18,6 +18,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib.resources import files
@@ -221,10 +222,23 @@ def discount(entry: Mapping[str, Any]) -> Patch:
 
 
 def plain_rate(unit: str, value: Any) -> Any:
-    """A rate in its full form; an amount alone is for the unit's customary lot."""
-    if isinstance(value, Mapping) or unit not in UNITS:
+    """A rate in its full form, its amounts as text; an amount alone is for the unit's customary lot."""
+    if isinstance(value, Mapping):
+        return {key: _amounts_as_text(part) for key, part in value.items()}
+    if unit not in UNITS:
         return value
     return {"usd": str(value), "per": UNITS[unit].per}
+
+
+def _amounts_as_text(part: Any) -> Any:
+    """What a record can hold: TOML and Python give numbers that JSON would not keep to the digit."""
+    if isinstance(part, Decimal | float):
+        return str(part)
+    if isinstance(part, list | tuple):
+        return [_amounts_as_text(one) for one in part]
+    if isinstance(part, Mapping):
+        return {key: _amounts_as_text(one) for key, one in part.items()}
+    return part
 
 
 def patched(records: Sequence[Mapping[str, Any]], patches: Iterable[Patch]) -> list[dict[str, Any]]:
