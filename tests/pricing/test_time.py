@@ -142,3 +142,16 @@ def test_the_steps_of_deepseeks_prices(model: str, at: str, usd: str) -> None:
     """A million in and out, at the seconds around each step; the day of 2026-08-17 began in Beijing."""
     usage = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
     assert price(model, usage, provider="deepseek", at=datetime.fromisoformat(at)).usd == Decimal(usd)
+
+
+def test_a_price_that_has_ended_is_still_known_for_the_time_before() -> None:
+    """Asked in any order: that nothing is known after its end is an answer for that time alone."""
+    catalog = Catalog.default().child()
+    catalog.register("dated", 1, 1, valid_from="2026-01-01", valid_to="2026-02-01")
+    for moment, pico in (
+        ("2026-02-01", None),
+        ("2026-01-31T23:59:59.999999", 10**12),
+        ("2025-12-31", 10**12),
+        ("2026-03-01", None),
+    ):
+        assert catalog.price("dated", MILLION, at=datetime.fromisoformat(moment)).pico == pico, moment

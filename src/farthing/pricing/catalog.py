@@ -222,21 +222,7 @@ class Catalog:
         if isinstance(match, Miss):
             return Unpriced(model, match.provider, [match.reason])
         records = self._base.records(match)
-        record = next((r for r in reversed(records) if holds(r.data, at_us)), None)
-        if record is None:
-            record = next(
-                (r for r in reversed(records) if (moment_us(r.data.get("from")) or EVER[0]) <= at_us), records[0]
-            )
-            if (end := moment_us(record.data.get("to"))) is not None and end <= at_us:
-                return Unpriced(
-                    model,
-                    match.provider,
-                    [f"no price of {record.provider} {record.model} is known after {record.data['to']}"],
-                )
-        if not record.data.get("rates") and not record.free:
-            why = "the price data lists it without any rate, which does not say that it is free"
-            return Unpriced(model, match.provider, [f"no rate is known for {record.provider} {record.model}: {why}"])
-        found = resolve(record, at_us, context, model, match.why)
+        found = _in_force(records, match, at_us, context, model)
         found.since_us, found.until_us = _bounded(found, records, self._custom_edges(), at_us)
         return found
 
@@ -342,6 +328,23 @@ def _check_names(model: object, provider: object) -> None:
     for name, value in (("model", model), ("provider", "" if provider is None else provider)):
         if not isinstance(value, str):
             raise InputError(f"{name} = {shown(value)}: must be text")
+
+
+def _in_force(
+    records: Sequence[PriceRecord], match: Match, at_us: int, context: Pairs, model: str
+) -> Resolved | Unpriced:
+    """The price of the record that holds at a moment; before the first, of the first; after the last, none."""
+    record = next((r for r in reversed(records) if holds(r.data, at_us)), None)
+    if record is None:
+        begun = (r for r in reversed(records) if (moment_us(r.data.get("from")) or EVER[0]) <= at_us)
+        record = next(begun, records[0])
+        if (end := moment_us(record.data.get("to"))) is not None and end <= at_us:
+            why = f"no price of {record.provider} {record.model} is known after {record.data['to']}"
+            return Unpriced(model, match.provider, [why])
+    if not record.data.get("rates") and not record.free:
+        why = "the price data lists it without any rate, which does not say that it is free"
+        return Unpriced(model, match.provider, [f"no rate is known for {record.provider} {record.model}: {why}"])
+    return resolve(record, at_us, context, model, match.why)
 
 
 def _bounded(

@@ -131,6 +131,18 @@ class Core:
             return None
         return total if self._divisor == 1 else round_half_even(total, self._divisor)
 
+    def together(self, counts: Mapping[str, Quantity], count: int) -> Fraction | None:
+        """Picodollars of many calls' counts added up, all of them in the band of `count`.
+
+        None where they cannot be priced so: fees per call, minimums, marginal tiers, units that no rate covers.
+        """
+        if self.per_call or self.minimums or any(rate.marginal for rate in self.rates.values()):
+            return None
+        coefficients = self._coefficients(count)
+        if any(unit not in coefficients for unit, many in counts.items() if many and unit != "requests"):
+            return None
+        return sum((coefficients.get(unit, 0) * Fraction(many) for unit, many in counts.items()), Fraction())
+
     def exact(self, usage: Usage) -> Exact:
         """The parts of the cost in fractions; impossible and incomplete counts are made possible first."""
         given = usage.to_dict() if usage.closed else usage.completed()

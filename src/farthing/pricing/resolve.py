@@ -17,7 +17,7 @@ from farthing.pricing.bands import EVER, holds, span_around, window_at, words
 from farthing.pricing.cost import Cost, CostLine, Provenance
 from farthing.pricing.rate import Core, Exact
 from farthing.pricing.record import PriceRecord, Rate, moment_us, rates_of
-from farthing.usage import UNITS, Usage
+from farthing.usage import UNITS, Quantity, Usage
 
 Pairs = tuple[tuple[str, str], ...]
 """A request context as sorted (key, value) pairs."""
@@ -117,6 +117,10 @@ class Resolved:
         if pico is None or self._free:
             return self._slow(usage)
         return Cost(pico, self._base, self.reasons, self.model, self, usage)
+
+    def together(self, counts: Mapping[str, Quantity], size: int) -> Fraction | None:
+        """Picodollars of many calls' counts added up, each call at the tier of `size` input tokens; None: not so."""
+        return Fraction(0) if self._free else self._core.together(counts, size)
 
     def _slow(self, usage: Usage) -> Cost:
         if self._free:
