@@ -16,7 +16,7 @@ from farthing.pricing.resolve import reprice
 from farthing.reports.blocks import Cell, Column, Heading, Page, Pairs, Span, Table
 from farthing.reports.evidence import Verdict
 from farthing.reports.lines import event_line
-from farthing.reports.text import count, dollars, exact_money, plural, when
+from farthing.reports.text import count, dollars, exact_money, plural, validity, when
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +157,7 @@ def provenance_pairs(found: Provenance, reasons: Sequence[str] = ()) -> Iterator
     """Which price, why this one, valid when, from where."""
     yield "record", f"{found.provider} · {found.model}"
     yield "matched", found.matched
-    start = "not known" if found.valid_from is None else f"{found.valid_from:%Y-%m-%d}"
-    yield "valid", f"{start} to {'now on' if found.valid_to is None else f'{found.valid_to:%Y-%m-%d}, excluded'}"
+    yield "valid", validity(found.valid_from, found.valid_to)
     yield "source", found.source + (f", published {found.published}" if found.published else "")
     if found.context:
         yield "context", ", ".join(f"{key}={value}" for key, value in found.context.items())

@@ -14,7 +14,7 @@ from farthing.pricing.catalog import Catalog
 from farthing.pricing.record import PriceRecord, Rate, rates_of
 from farthing.pricing.refresh import Diff
 from farthing.reports.blocks import Cell, Column, Heading, Page, Pairs, Span, Table
-from farthing.reports.text import dollars, plural
+from farthing.reports.text import dollars, plural, validity
 from farthing.usage import UNITS
 
 SHOWN = 40
@@ -127,7 +127,7 @@ def _when(part: Mapping[str, Any]) -> str:
 
 
 def _about(record: PriceRecord) -> Iterator[tuple[str, Cell]]:
-    yield "valid", _span(record)
+    yield "valid", validity(record.valid_from, record.valid_to)
     yield "source", record.source + (f", published {record.published}" if record.published else "")
     if record.data.get("via"):
         yield "list price of", str(record.data["via"])
@@ -145,11 +145,6 @@ def _about(record: PriceRecord) -> Iterator[tuple[str, Cell]]:
     for note in record.data.get("notes", ()):
         yield "note", str(note)
     yield "hash", record.hash
-
-
-def _span(record: PriceRecord) -> str:
-    start = "not known" if record.valid_from is None else f"{record.valid_from:%Y-%m-%d}"
-    return f"{start} to {'now on' if record.valid_to is None else f'{record.valid_to:%Y-%m-%d}, excluded'}"
 
 
 def history_page(records: Sequence[PriceRecord]) -> Page:

@@ -105,6 +105,14 @@ def when(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def validity(start: datetime | None, end: datetime | None) -> str:
+    """From when to when a price holds: `2026-08-21 on`, `until 2026-08-21`, `2025-06-10 until 2026-01-01`."""
+    until = "" if end is None else f"until {end:%Y-%m-%d}"
+    if start is None:
+        return until or "at all times known"
+    return f"{start:%Y-%m-%d} {until or 'on'}"
+
+
 def plural(number: int, one: str, many: str | None = None) -> str:
     """`1 call`, `2 calls`, `12.3k calls`."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
