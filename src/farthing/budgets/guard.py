@@ -119,6 +119,10 @@ class Guard(Desk):
         if self.on_alert is not None and (self.org is None or alert.org in (self.org, "*")):
             self.on_alert(alert)
 
+    def has_rules(self) -> bool:
+        """Whether any budget is known here, without a look at the ledger; what this process sets is known at once."""
+        return bool(self._declared) or (self._heard is not None and bool(self._heard.known_rules()))
+
     # --- calls -------------------------------------------------------------------------------------------------------
 
     def reserve(self, model: str | None = None, **expected: Unpack[Expectation]) -> Reservation:

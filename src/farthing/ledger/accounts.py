@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from farthing.errors import InputError
+from farthing.errors import InputError, LedgerError
 from farthing.event import now_us
 from farthing.ledger import audit, controls, holds, policies
 from farthing.ledger.audit import Audit
@@ -16,7 +16,7 @@ from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Conflict, Hold, State
 from farthing.ledger.policies import Approval, Change, Standing, Version
 from farthing.ledger.readers import Reads
-from farthing.ledger.rows import prepare
+from farthing.ledger.rows import cleaned, prepare
 from farthing.ledger.sheet import ACTIVE, GENERATION, Alert, Listener
 from farthing.ledger.store import Entry, Outcome
 from farthing.ledger.writer import Writer
@@ -106,7 +106,10 @@ class Accounts:
     def reserve(self, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
         """The hold; or the refusals, and nothing is held; or a Conflict: the key names a hold of other amounts."""
         _must_fit(ask.amounts)
-        return self._writer.transact(lambda db: holds.reserve(db, self._writer, ask))
+        try:
+            return self._writer.transact(lambda db: holds.reserve(db, self._writer, ask))
+        except UnicodeEncodeError as error:
+            raise LedgerError(f"a hold {ask.key!r} is for names that are no text: {error}") from error
 
     def dispatch(self, key: str, org: str = "default") -> State | None:
         """The call has left: the state it is in now; None where no such hold is known."""
@@ -116,8 +119,11 @@ class Accounts:
         """Keeps the events of a call, posts them and ends its hold, all or nothing; what became of each event."""
         prepared = [prepare(event, record) for event, record in entries]
         late: list[Outcome] = ["added"] * len(prepared)
-        work = partial(holds.settle, writer=self._writer, key=key, org=org, entries=prepared, now_us=now_us())
-        return self._writer.transact(work, late=late)
+        settle = partial(holds.settle, writer=self._writer, key=key, org=org, now_us=now_us())
+        try:
+            return self._writer.transact(partial(settle, entries=prepared), late=late)
+        except UnicodeEncodeError:
+            return self._writer.transact(partial(settle, entries=[cleaned(one) for one in prepared]), late=late)
 
     def release(self, key: str, org: str = "default") -> bool:
         """Whether the hold was freed: only one whose call never left can be."""

@@ -139,11 +139,14 @@ class Writer:
         return outcomes
 
     def insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
-        """Keep entries inside a transaction of `transact`: what became of each; `news` gets what was really added."""
+        """Keep entries inside a transaction of `transact`: what became of each; `news` gets what was really added.
+
+        UnicodeEncodeError where a value is no text: the transaction is to be undone, and tried with `rows.cleaned`.
+        """
         try:
             outcomes = self._insert(database, entries, news)
-        except UnicodeEncodeError:
-            outcomes = self._insert(database, [cleaned(entry) for entry in entries], news)
+        except (TypeError, OverflowError) as error:
+            raise LedgerError(f"an event has a value that the ledger cannot keep: {error}") from error
         self._keep_prices(database, entries, outcomes)
         return outcomes
 
