@@ -47,8 +47,9 @@ class Reading:
 
 @lru_cache(maxsize=1)
 def known_names() -> Mapping[str, str]:
-    """alias -> provider id."""
-    return {alias: provider for provider, aliases in table("providers.json")["aliases"].items() for alias in aliases}
+    """alias, or the id itself -> provider id."""
+    listed = table("providers.json")["aliases"]
+    return {alias: provider for provider, aliases in listed.items() for alias in (provider, *aliases)}
 
 
 @lru_cache(maxsize=4)

@@ -7,36 +7,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-_ALIASES = {
-    "openai": "openai openai-chat openai-responses chatgpt",
-    "anthropic": "anthropic claude",
-    "google": "google gemini vertex vertexai vertex-ai google-vertex google-gla google-genai google-vertex-ai gcp "
-    "gcp.gemini gcp.vertex-ai gcp.gen-ai google-ai-studio generativelanguage vertex-ai-anthropic",
-    "aws": "aws bedrock aws-bedrock aws.bedrock amazon-bedrock amazon bedrock-runtime bedrock-converse",
-    "azure": "azure azure-openai azure-ai azure.ai.openai azure.ai.inference az.ai.openai az.ai.inference azureopenai "
-    "azure-foundry microsoft-foundry",
-    "mistral": "mistral mistralai mistral-ai",
-    "cohere": "cohere",
-    "groq": "groq",
-    "x-ai": "x-ai xai x.ai grok",
-    "deepseek": "deepseek",
-    "openrouter": "openrouter open-router",
-    "together": "together together-ai togetherai",
-    "perplexity": "perplexity perplexity-ai pplx",
-    "voyageai": "voyageai voyage voyage-ai",
-    "ollama": "ollama",
-    "writer": "writer palmyra",
-    "fireworks": "fireworks fireworks-ai",
-    "cerebras": "cerebras",
-    "moonshotai": "moonshotai moonshot kimi",
-    "github-copilot": "github-copilot copilot",
-    "cloudflare": "cloudflare workers-ai",
-    "databricks": "databricks",
-    "huggingface": "huggingface hugging-face hf",
-    "zai": "zai z.ai",
-    "zhipuai": "zhipuai zhipu bigmodel",
-}
-_BY_ALIAS = {alias: provider for provider, aliases in _ALIASES.items() for alias in aliases.split()}
+from farthing.pricing.names import known_names
 
 _HOSTS = (
     (r"(^|\.)api\.openai\.com$", "openai"),
@@ -90,8 +61,9 @@ def resolve(given: str | None, path: str) -> str | None:
     """The provider that the caller named or the path belongs to; a name we do not know is kept as given."""
     if given:
         plain = given.strip().lower()
-        known = _BY_ALIAS.get(plain) or _BY_ALIAS.get(plain.replace("_", "-").replace(" ", "-")) or _of_host(plain)
-        return known or given
+        names, dashed = known_names(), plain.replace("_", "-").replace(" ", "-")
+        known = names.get(plain) or names.get(dashed) or names.get(dashed.replace("-", "_"))
+        return known or _of_host(plain) or given
     host, bare = _host_and_path(path)
     if host and (known := _of_host(host.lower())):
         return known
