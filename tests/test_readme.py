@@ -58,12 +58,15 @@ def test_a_terminal_session_prints_what_the_page_shows(page: str, command: str, 
 def test_the_python_of_a_page_runs(page: Path) -> None:
     """Each page's Python blocks run one after the other; `# value` behind a print is what it prints."""
     scope: dict[str, object] = {"farthing": farthing, "body": BODY}
-    for block in blocks(page, "python"):
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(block, page.name, "exec"), scope)
-        shown = re.findall(r"^print\(.*\)\s+# ([^\s,]+)", block, flags=re.MULTILINE)
-        assert not shown or printed.getvalue().split() == shown, page.name
+    try:
+        for block in blocks(page, "python"):
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(block, page.name, "exec"), scope)
+            shown = re.findall(r"^ *print\(.*\)\s+# ([^\s,]+)", block, flags=re.MULTILINE)
+            assert not shown or printed.getvalue().split() == shown, page.name
+    finally:
+        farthing.uninstrument()
     for block in blocks(page, "python fragment"):
         compile(block, page.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
