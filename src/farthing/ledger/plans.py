@@ -48,12 +48,13 @@ _UNKNOWN: tuple[Any, Any] = (None, ())
 class Term:
     """One account of a plan: what of a call counts in it, and what it may come to."""
 
-    __slots__ = ("limit", "marks", "unit")
+    __slots__ = ("limit", "lowest", "marks", "unit")
 
     def __init__(self, rule: Rule) -> None:
         self.unit = UNITS_OF_BUDGETS.index(rule.budget.unit)
         self.limit = rule.budget.limit or 0
-        self.marks = tuple(mark for _, mark in rule.marks)
+        self.marks = tuple(int(mark) for _, mark in rule.marks)
+        self.lowest = min(self.marks, default=MOST_PICO)
 
 
 class Plan:
@@ -180,9 +181,8 @@ def settle(database: Database, book: Book, event: Event, kept: Kept) -> str | No
             settled += amount
             if own != account or amount < 0 or after > MOST_PICO or settled > MOST_PICO or held_before > MOST_PICO:
                 return None
-            for mark in term.marks:
-                if posted < mark <= after:
-                    return None
+            if after >= term.lowest and any([posted < mark <= after for mark in term.marks]):
+                return None
             updates.append((after, reserved - held, held_before, settled, account))
             moves.append(f"[{account},{amount},{-held},0]")
     except TypeError:  # a sum beyond 64 bits, kept as text
