@@ -181,7 +181,7 @@ def settle(database: Database, book: Book, event: Event, kept: Kept) -> str | No
             settled += amount
             if own != account or amount < 0 or after > MOST_PICO or settled > MOST_PICO or held_before > MOST_PICO:
                 return None
-            if after >= term.lowest and any([posted < mark <= after for mark in term.marks]):
+            if after >= term.lowest and any(posted < mark <= after for mark in term.marks):
                 return None
             updates.append((after, reserved - held, held_before, settled, account))
             moves.append(f"[{account},{amount},{-held},0]")
