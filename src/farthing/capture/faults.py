@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from farthing.errors import BudgetError
+
 LOG = logging.getLogger("farthing")
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -48,6 +50,17 @@ def guarded(doing: str, function: Callable[Given, Answer], *args: Given.args, **
     """What the function returns; None where it failed, which is counted under `doing` and never reaches the host."""
     try:
         return function(*args, **kwargs)
+    except Exception as fault:  # noqa: BLE001 - the fault boundary
+        FAULTS.add(doing, fault)
+        return None
+
+
+def allowed(doing: str, function: Callable[Given, Answer], *args: Given.args, **kwargs: Given.kwargs) -> Answer | None:
+    """As `guarded`, but what says that a call may not be made (`BudgetError`) is raised: that is meant for the host."""
+    try:
+        return function(*args, **kwargs)
+    except BudgetError:
+        raise
     except Exception as fault:  # noqa: BLE001 - the fault boundary
         FAULTS.add(doing, fault)
         return None

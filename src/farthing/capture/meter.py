@@ -5,8 +5,10 @@ A hook asks `target` whether a request is an LLM call. If so it gets a `Dispatch
 runs inside `guarded`: a fault of ours is counted, and the host's call goes on as if we were not there.
 
 When a call ends it is extracted, priced and counted at once, in the thread that made it, so that totals are right when
-the caller goes on. By then it is in the ledger too; but for a caller on an event loop, and while the ledger is slow, a
-thread of ours writes it a moment later (`flush` waits for that, and so does whoever reads the ledger by the tracker).
+the caller goes on. A thread of ours writes it to the ledger a moment later, several calls in one transaction: no caller
+waits for a disk or another process's lock. Whoever reads the ledger by the tracker waits for what is under way, and so
+does a program that ends; one that is killed may lose the calls of its last milliseconds. With `at_once` a call is in
+the ledger when its caller goes on, but for callers on an event loop, and while the ledger is slow.
 """
 
 from __future__ import annotations
@@ -16,14 +18,19 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from farthing import scopes
+from farthing.budgets.reservation import Reservation
 from farthing.capture import process
-from farthing.capture.faults import FAULTS, guarded
+from farthing.capture.aside import aside
+from farthing.capture.encoding import decoded
+from farthing.capture.faults import FAULTS, allowed, guarded
 from farthing.capture.fingerprint import api_key_of, fingerprints, tokens_by_role
+from farthing.capture.gate import Admission, Gate
 from farthing.capture.hosts import Hosts, Target
 from farthing.capture.later import LATER
 from farthing.capture.observed import Answer, Header, calls, no_header
@@ -31,7 +38,8 @@ from farthing.capture.request import Asked, read_request
 from farthing.capture.stream import Tap, collector
 from farthing.config import load_settings, user_hash_key
 from farthing.errors import FarthingError
-from farthing.event import EMPTY, now_us
+from farthing.event import EMPTY, Attribution, now_us
+from farthing.pricing.extract import extract
 from farthing.recording import NO_MODEL, Call, Entry, price_call
 from farthing.tracker import CostTracker
 
@@ -43,6 +51,9 @@ BIG_BYTES = 1 << 20
 
 PENDING = 1_000
 """Responses made in the background that are remembered until they are fetched."""
+
+DOWNGRADED = "downgraded_from"
+"""The metadata that names the model which a call was meant for, where a budget sent it to a cheaper one."""
 
 INSIDE: ContextVar[bool] = ContextVar("farthing_inside", default=False)
 """Whether a hook further out has this call already: one library often uses another."""
@@ -66,6 +77,7 @@ class Meter:
     hosts          hosts of the user's own -> provider
     include_usage  ask chat streams for the usage they would not report, and hide it from the caller
     tell           hosts that are told in headers who a call is for
+    at_once        a caller without an event loop goes on when its call is in the ledger, not a moment before
     """
 
     def __init__(
@@ -75,12 +87,15 @@ class Meter:
         hosts: Mapping[str, str] = EMPTY,
         include_usage: bool = False,
         tell: tuple[str, ...] = (),
+        at_once: bool = False,
     ) -> None:
         self._tracker = tracker
         self._watched: CostTracker | None = None
         self.target: Callable[[str, str, str], Target | None] = Hosts(hosts).target
+        self.gate = Gate(lambda: self.tracker)
         self.include_usage = include_usage
         self.tell = tell
+        self.at_once = at_once
         self._key: bytes | None = None
         self._slow = False
         self._pending: OrderedDict[str, None] = OrderedDict()
@@ -105,19 +120,34 @@ class Meter:
         """Makes events of an ended call: at once, or on a thread of ours where the host must not wait."""
         big = dispatch.on_loop and len(answer.body) + len(dispatch.outgoing.body or b"") > BIG_BYTES
         if big or collector.at_work:
-            LATER.do(partial(self._record, dispatch, answer, self._write))
+            LATER.do(partial(self._recorded, dispatch, answer, later=False))
         else:
-            self._record(dispatch, answer, self._write_later if dispatch.on_loop or self._slow else self._write)
+            self._recorded(dispatch, answer, later=dispatch.on_loop or self._slow)
 
-    def _record(self, dispatch: Dispatch, answer: Answer, write: Callable[[list[Entry]], None]) -> None:
+    def _recorded(self, dispatch: Dispatch, answer: Answer, *, later: bool) -> None:
+        """Records it; whatever happens, what was held for it is not counted as about to end for ever."""
+        admission = dispatch.admission
+        if admission is None:
+            self._record(dispatch, answer, self._write_later if later or not self.at_once else self._write)
+            return
+        try:
+            settle = partial(admission.settle, self._write)
+            if not self._record(dispatch, answer, partial(self._settle_later, admission) if later else settle):
+                admission.drop()
+        finally:
+            admission.left()
+
+    def _record(self, dispatch: Dispatch, answer: Answer, write: Callable[[list[Entry]], None]) -> bool:
+        """Whether it was a call."""
         tracker = self.tracker
         outgoing = dispatch.outgoing
-        asked = read_request(outgoing.body)
+        asked = dispatch.asked or read_request(outgoing.body)
         prints = self._fingerprints(asked, outgoing) if not dispatch.target.results else {}
+        model, who = self._whose(dispatch, outgoing.model or asked.model or NO_MODEL)
         call = Call(
-            model=outgoing.model or asked.model or NO_MODEL,
+            model=model,
             usage=None,
-            attribution=tracker.attributed(dispatch.who, dispatch.frame),
+            attribution=who,
             at_us=dispatch.at_us,
             attempt=dispatch.attempt(),
             source="transport",
@@ -126,7 +156,7 @@ class Meter:
         )
         found = calls(call, dispatch.target, asked, answer, self._pending)
         if not found:
-            return
+            return False
         first = found[0]
         roles = tokens_by_role(asked, first.usage.input_tokens if first.usage is not None else None)
         if roles and prints:
@@ -135,6 +165,16 @@ class Meter:
             self._await(first.response_id)
         self.seen += 1
         tracker.keep([price_call(tracker.catalog, one) for one in found], dispatch.frame, write=write)
+        return True
+
+    def _whose(self, dispatch: Dispatch, model: str) -> tuple[str, Attribution]:
+        """The model that was called, and whom for; a call that was sent to a cheaper model says so."""
+        who = self.tracker.attributed(dispatch.who, dispatch.frame)
+        admission = dispatch.admission
+        if admission is None or admission.sent is None:
+            return model, who
+        told = MappingProxyType({**who.metadata, DOWNGRADED: admission.asked})
+        return admission.held.model, replace(who, metadata=told)
 
     def _await(self, response_id: str) -> None:
         """Remembers a response that has no usage yet: it is being made in the background, and fetched later."""
@@ -142,13 +182,17 @@ class Meter:
         if len(self._pending) > PENDING:
             self._pending.popitem(last=False)
 
-    def _write(self, entries: list[Entry]) -> None:
+    def _write(self, entries: list[Entry], held: Reservation | None = None) -> None:
         started = time.perf_counter()
-        self.tracker.write(entries)
+        self.tracker.write(entries, *() if held is None else (held,))
         self._slow = time.perf_counter() - started > SLOW_S
 
     def _write_later(self, entries: list[Entry]) -> None:
         LATER.write(self._write, entries)
+
+    def _settle_later(self, admission: Admission, entries: list[Entry]) -> None:
+        admission.hand_on()
+        LATER.do(partial(admission.settle, self._write, entries))
 
     def _fingerprints(self, asked: Asked, outgoing: Outgoing) -> dict[str, Any]:
         if self._key is None:
@@ -171,7 +215,9 @@ def _hash_key() -> bytes:
 class Dispatch:
     """One call under way: what went out, when and for whom. It ends once, by `finish`, `failed` or its tap."""
 
-    __slots__ = ("_answer", "_meter", "_over", "at_us", "frame", "on_loop", "outgoing", "target", "who")
+    __slots__ = (
+        *("_answer", "_meter", "_over", "admission", "asked", "at_us", "frame", "on_loop", "outgoing", "target", "who"),
+    )
 
     def __init__(self, meter: Meter, target: Target, outgoing: Outgoing, *, on_loop: bool) -> None:
         self._meter = meter
@@ -181,8 +227,35 @@ class Dispatch:
         self.at_us = now_us()
         self.frame = scopes.here()
         self.who: dict[str, Any] = {}
+        self.asked: Asked | None = None
+        self.admission: Admission | None = None
         self._answer = Answer()
         self._over = False
+
+    def admit(self) -> None:
+        """Asks budgets and pauses whether the call may be made. BudgetError: it may not."""
+        if not self._is_open():
+            self._admitted(allowed(_ASKING, self._meter.gate.ask, self))
+
+    async def admit_async(self) -> None:
+        """`admit`, while the event loop goes on."""
+        if not self._is_open():
+            gate = self._meter.gate
+            allowed(_ASKING, gate.note, self)
+            self._admitted(await aside(partial(allowed, _ASKING, gate.ask, self), _dropped))
+
+    def _is_open(self) -> bool:
+        return guarded("looking for budgets", self._meter.gate.is_open, self) is not False
+
+    def _admitted(self, admission: Admission | None) -> None:
+        self.admission = admission
+        if admission is not None:
+            self.at_us = admission.held.at_us
+
+    @property
+    def sent(self) -> tuple[str, bytes] | None:
+        """(path, body) to be sent instead, where a budget wants a cheaper model."""
+        return None if self.admission is None else self.admission.sent
 
     def attempt(self) -> int:
         """Which try this is, as far as the client tells in a header; else 1."""
@@ -200,7 +273,22 @@ class Dispatch:
 
     def tap(self) -> Tap:
         """What is to be fed the answer's body as it goes by; the call ends with it."""
-        return Tap(self._tapped)
+        tap = Tap(self._tapped)
+        if self.admission is not None:
+            tap.watch = self.admission.watch(tap, self)
+        return tap
+
+    def packed(self) -> bool:
+        """Whether the answer comes in an encoding."""
+        return bool(self._answer.header("content-encoding"))
+
+    def output_so_far(self, tap: Tap) -> int:
+        """About how many tokens the answer has shown so far."""
+        body, kind = tap.body(), self._answer.header("content-type")
+        if tap.packed and self.packed():
+            body, _ = decoded(body, self._answer.header("content-encoding"))
+        usage = extract(body, provider=self.target.provider, path=self.target.url, content_type=kind).usage
+        return 0 if usage is None else int(usage.output_tokens)
 
     def _tapped(self, tap: Tap) -> None:
         answer = self._answer
@@ -224,7 +312,18 @@ class Dispatch:
         if isinstance(self._answer.error, GeneratorExit):
             self._answer.error = None
         self._answer.body = body
+        if self.admission is not None:
+            self.admission.over()
         guarded("recording a call", self._meter.record, self, self._answer)
+
+
+_ASKING = "asking the budgets, so the call is let pass"
+
+
+def _dropped(admission: Admission | None) -> None:
+    """The call that this was held for is not made: its caller was cancelled meanwhile."""
+    if admission is not None:
+        admission.drop()
 
 
 _ATTEMPT = re.compile(r"attempt=(\d{1,3})\b")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Protocol
 
 from farthing.capture.faults import guarded
 
@@ -30,6 +31,16 @@ collector = _Collector()
 gc.callbacks.append(collector)
 
 
+class Watch(Protocol):
+    """Who may stop a stream while it runs."""
+
+    def due(self) -> bool:
+        """Whether it is time to look."""
+
+    def look(self) -> None:
+        """Looks at what has come; raises where no more may."""
+
+
 class Tap:
     """The chunks of one body. `done(tap)` is called once, when it ends.
 
@@ -37,15 +48,19 @@ class Tap:
     cut           a part in the middle was dropped, because the body was longer than `MAX_BYTES`
     error         what broke it off
     packed        the chunks still carry their `Content-Encoding`
+    size          bytes that went by
+    watch         where a budget covers the call: what is to be asked before each piece
     """
 
-    __slots__ = ("_chunks", "_done", "_head", "_size", "cut", "ended", "error", "packed")
+    __slots__ = ("_chunks", "_done", "_head", "_size", "cut", "ended", "error", "packed", "size", "watch")
 
     def __init__(self, done: Callable[[Tap], None]) -> None:
         self._done: Callable[[Tap], None] | None = done
         self._chunks: list[bytes] = []
         self._head: list[bytes] = []
         self._size = 0
+        self.size = 0
+        self.watch: Watch | None = None
         self.ended = False
         self.cut = False
         self.error: BaseException | None = None
@@ -54,6 +69,7 @@ class Tap:
     def add(self, chunk: bytes) -> None:
         """One more chunk went by."""
         self._chunks.append(chunk)
+        self.size += len(chunk)
         self._size += len(chunk)
         if self._size > MAX_BYTES:
             self._trim()

@@ -17,7 +17,7 @@ from farthing.capture.fault_log import keep_faults, leave_faults
 from farthing.capture.later import LATER
 from farthing.capture.meter import Meter
 from farthing.capture.threads import follow_threads, leave_threads
-from farthing.capture.transport import aiohttp_, httpx_, urllib3_
+from farthing.capture.transport import aiohttp_, httpx_, shelter, urllib3_
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Hook, Patches, WhenLoaded
 from farthing.config import load_settings
@@ -34,6 +34,8 @@ def _hooks() -> dict[str, Hook]:
     for library in (httpx_, urllib3_, aiohttp_):
         for name in library.NAMES:
             found[name] = partial(_hook, library.hook)
+    for name, hook in shelter.hooks().items():
+        found[name] = partial(_hook, hook)
     return found
 
 
@@ -89,13 +91,19 @@ class Status:
 
 
 def instrument(
-    tracker: CostTracker | None = None, *, hosts: Mapping[str, str] | None = None, include_usage: bool | None = None
+    tracker: CostTracker | None = None,
+    *,
+    hosts: Mapping[str, str] | None = None,
+    include_usage: bool | None = None,
+    at_once: bool = False,
 ) -> None:
     """From now on every LLM call of this process is metered, priced and attributed. Called again, it changes how.
 
     tracker: where calls are recorded; default: the process-wide one, whose ledger the settings name
     hosts: {"llm.internal:8000": "openai"}: hosts of your own and whose API they speak; over those of the settings
     include_usage: ask chat streams for the usage that they would not report; the caller does not see the difference
+    at_once: a caller without an event loop goes on when its call is in the ledger, and so survives a killed process;
+    else it is written a moment later, and the caller waits for nothing
     """
     settings = load_settings()
     if tracker is not None:
@@ -105,6 +113,7 @@ def instrument(
         hosts={**settings.capture_hosts, **(hosts or {})},
         include_usage=settings.include_usage if include_usage is None else include_usage,
         tell=settings.attribution_hosts,
+        at_once=at_once,
     )
     follow_threads()
     _everywhere.show()

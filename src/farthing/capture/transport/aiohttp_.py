@@ -9,16 +9,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
-from farthing.capture.faults import guarded
+from farthing.capture.aside import aside
+from farthing.capture.faults import allowed, guarded
 from farthing.capture.meter import INSIDE, Dispatch, Meter, Outgoing
 from farthing.capture.observed import Header
-from farthing.capture.stream import Tap
+from farthing.capture.stream import Tap, Watch
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Patches, Wrapper
+from farthing.capture.transport.shelter import refuse
 from farthing.capture.transport.urllib3_ import header_of, without_ours
+from farthing.errors import BudgetError
 
 NAMES = ("aiohttp",)
 
@@ -38,6 +42,13 @@ def _request(original: Wrapper, reader: type) -> Wrapper:
         dispatch = guarded("reading a request of aiohttp", _dispatch, meter, session, method, str_or_url, kwargs)
         if dispatch is None:
             return await original(session, method, str_or_url, **kwargs)
+        try:
+            await dispatch.admit_async()
+        except BudgetError as refused:
+            refuse(refused)
+        if dispatch.sent is not None:
+            changed = guarded("changing a request of aiohttp", _changed, session, str_or_url, kwargs, *dispatch.sent)
+            str_or_url = changed or str_or_url
         token = INSIDE.set(True)
         response = None
         try:
@@ -77,6 +88,19 @@ def _dispatch(meter: Meter, session: Any, method: str, str_or_url: Any, kwargs: 
         if sent is not headers:
             kwargs["headers"] = sent
     return dispatch
+
+
+def _changed(session: Any, str_or_url: Any, kwargs: dict[str, Any], path: str, body: bytes) -> Any:
+    """The URL with another path; the body is changed in the keywords."""
+    url = session._build_url(str_or_url)
+    if kwargs.get("json") is not None:
+        kwargs["json"] = json.loads(body)
+    else:
+        kwargs["data"] = body
+    if path == url.raw_path_qs:
+        return str_or_url
+    bare, _, query = path.partition("?")
+    return url.with_path(bare, encoded=True).with_query(query or None)
 
 
 def _field(form: Any, name: str) -> str | None:
@@ -171,6 +195,8 @@ def _passed(name: str) -> Callable[..., Any]:
 
 async def _read(read: Callable[..., Any], inner: Any, tap: Tap, *args: Any, **kwargs: Any) -> Any:
     """What is read; a failure of the connection ends the tap, a wait that was cancelled does not."""
+    if tap.watch is not None and not tap.over and tap.watch.due():
+        await _look(inner, tap, tap.watch)
     done = False
     try:
         found = await read(*args, **kwargs)
@@ -179,6 +205,18 @@ async def _read(read: Callable[..., Any], inner: Any, tap: Tap, *args: Any, **kw
         if not done and inner.exception() is not None:
             tap.end(inner.exception())
     return found
+
+
+async def _look(inner: Any, tap: Tap, watch: Watch) -> None:
+    """Whether the stream may go on; BudgetExceededError, and its connection is closed: it may not."""
+    try:
+        await aside(partial(allowed, "looking at a stream", watch.look))
+    except BudgetError as refused:
+        tap.end(refused)
+        protocol = getattr(inner, "_protocol", None)
+        if protocol is not None and protocol.transport is not None:
+            protocol.transport.close()
+        raise
 
 
 def _told(inner: Any, tap: Tap, data: bytes) -> bytes:

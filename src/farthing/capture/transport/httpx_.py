@@ -9,25 +9,29 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
-from farthing.capture.faults import guarded
+from farthing.capture.aside import aside
+from farthing.capture.faults import allowed, guarded
 from farthing.capture.meter import INSIDE, Dispatch, Meter, Outgoing
-from farthing.capture.stream import Tap
+from farthing.capture.stream import Tap, Watch
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Patches, Wrapper
+from farthing.capture.transport.shelter import refuse
 from farthing.capture.transport.telling import told
 from farthing.capture.transport.usage_chunk import Hider, asking
+from farthing.errors import BudgetError
 
 NAMES = ("httpx", "httpx2")
 
 
 def hook(module: ModuleType, patches: Patches) -> None:
     """Hooks the clients of a loaded `httpx` or `httpx2`."""
-    tees = _tees(module)
-    patches.wrap(module.Client, "send", lambda original: _sync(original, tees[0]))
-    patches.wrap(module.AsyncClient, "send", lambda original: _async(original, tees[1]))
+    tee, async_tee = _sync_tee(module), _async_tee(module)
+    patches.wrap(module.Client, "send", lambda original: _sync(original, tee))
+    patches.wrap(module.AsyncClient, "send", lambda original: _async(original, async_tee))
     patches.modules[module.__name__] = str(getattr(module, "__version__", ""))
 
 
@@ -37,6 +41,11 @@ def _sync(original: Wrapper, tee: type) -> Wrapper:
         if way is None:
             return original(client, request, *args, **kwargs)
         dispatch = way.dispatch
+        try:
+            dispatch.admit()
+        except BudgetError as refused:
+            refuse(refused)
+        guarded("changing a request of httpx", way.prepare)
         token = INSIDE.set(True)
         response = None
         try:
@@ -57,6 +66,11 @@ def _async(original: Wrapper, tee: type) -> Wrapper:
         if way is None:
             return await original(client, request, *args, **kwargs)
         dispatch = way.dispatch
+        try:
+            await dispatch.admit_async()
+        except BudgetError as refused:
+            refuse(refused)
+        guarded("changing a request of httpx", way.prepare)
         token = INSIDE.set(True)
         response = None
         try:
@@ -73,11 +87,23 @@ def _async(original: Wrapper, tee: type) -> Wrapper:
 
 @dataclass(slots=True)
 class _Way:
-    """A call under way: the request that is sent, which is the caller's unless usage is asked for, and then hidden."""
+    """A call under way: the request that is sent, which is the caller's unless usage is asked for, and then hidden, or
+    a budget wants a cheaper model."""
 
     dispatch: Dispatch
     request: Any
+    include_usage: bool
     hider: Hider | None = None
+
+    def prepare(self) -> None:
+        """Makes the request that is sent, where it is another than the caller's."""
+        dispatch = self.dispatch
+        if dispatch.sent is not None:
+            self.request = _changed(self.request, *dispatch.sent)
+        if self.include_usage:
+            body = getattr(self.request, "_content", None)
+            if (more := guarded("asking for usage", asking, dispatch.outgoing.path, body)) is not None:
+                self.request, self.hider = _asking(self.request, more), Hider()
 
 
 def _begin(request: Any, *, on_loop: bool) -> _Way | None:
@@ -104,10 +130,14 @@ def _dispatch(meter: Meter, request: Any, on_loop: bool) -> _Way | None:
         for name in said.remove:
             request.headers.pop(name, None)
         request.headers.update(said.add)
-    way = _Way(dispatch, request)
-    if meter.include_usage and (more := asking(path, body)) is not None:
-        way.request, way.hider = _asking(request, more), Hider()
-    return way
+    return _Way(dispatch, request, meter.include_usage)
+
+
+def _changed(request: Any, path: str, body: bytes) -> Any:
+    """The request with another path and body."""
+    url = request.url.copy_with(raw_path=path.encode("ascii", "replace"))
+    headers = [(name, value) for name, value in request.headers.raw if name.lower() not in _LENGTHS]
+    return type(request)(request.method, url, headers=headers, content=body, extensions=request.extensions)
 
 
 def _asking(request: Any, body: bytes) -> Any:
@@ -117,7 +147,8 @@ def _asking(request: Any, body: bytes) -> Any:
     return type(request)(request.method, request.url, headers=headers, content=body, extensions=request.extensions)
 
 
-_OF_THE_BODY = (b"content-length", b"accept-encoding", b"transfer-encoding")
+_LENGTHS = (b"content-length", b"transfer-encoding")
+_OF_THE_BODY = (*_LENGTHS, b"accept-encoding")
 
 
 class _Headers:
@@ -149,26 +180,25 @@ def _answered(way: _Way, request: Any, response: Any, tee: type) -> None:
     dispatch = way.dispatch
     headers = _Headers(response.headers)
     dispatch.answered(response.status_code, headers)
-    if way.hider is not None:
-        if response.request is way.request:  # else redirected
-            response.request = request
-        if headers("content-encoding") or "event-stream" not in (headers("content-type") or ""):
-            way.hider = None
+    if response.request is way.request:  # else redirected
+        response.request = request
+    if headers("content-encoding") or "event-stream" not in (headers("content-type") or ""):
+        way.hider = None
     if hasattr(response, "_content"):
         dispatch.finish(response.content)
     else:
         response.stream = tee(response.stream, dispatch.tap(), way.hider)
 
 
-def _tees(module: ModuleType) -> tuple[type, type]:
-    """The wrappers of streams, as kinds of the library's own, which it asks for."""
+def _sync_tee(module: ModuleType) -> type:
+    """The wrapper of streams, as a kind of the library's own, which it asks for."""
 
     class SyncTee(_Tee, module.SyncByteStream):  # type: ignore[name-defined,misc]
         """A synchronous stream that is looked at."""
 
         def __iter__(self) -> Iterator[bytes]:
             tap, hider = self._tap, self._hider
-            add = tap.add
+            add, watch = tap.add, tap.watch
             whole = False
             try:
                 for chunk in self._inner:
@@ -177,11 +207,20 @@ def _tees(module: ModuleType) -> tuple[type, type]:
                         yield chunk
                     elif shown := hider.feed(chunk):
                         yield shown
+                    if watch is not None and watch.due():
+                        self._look(watch)
                 whole = True
                 if hider is not None and (shown := hider.flush()):
                     yield shown
             finally:
                 tap.end(None if whole else sys.exception(), whole=whole)
+
+        def _look(self, watch: Watch) -> None:
+            try:
+                allowed(_LOOKING, watch.look)
+            except BudgetError:
+                self._inner.close()
+                raise
 
         def close(self) -> None:
             """Close it; what has been seen by then is what there is."""
@@ -190,12 +229,18 @@ def _tees(module: ModuleType) -> tuple[type, type]:
             finally:
                 self._tap.end()
 
+    return SyncTee
+
+
+def _async_tee(module: ModuleType) -> type:
+    """The same for asynchronous streams."""
+
     class AsyncTee(_Tee, module.AsyncByteStream):  # type: ignore[name-defined,misc]
         """An asynchronous stream that is looked at."""
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             tap, hider = self._tap, self._hider
-            add = tap.add
+            add, watch = tap.add, tap.watch
             whole = False
             try:
                 async for chunk in self._inner:
@@ -204,11 +249,20 @@ def _tees(module: ModuleType) -> tuple[type, type]:
                         yield chunk
                     elif shown := hider.feed(chunk):
                         yield shown
+                    if watch is not None and watch.due():
+                        await self._look(watch)
                 whole = True
                 if hider is not None and (shown := hider.flush()):
                     yield shown
             finally:
                 tap.end(None if whole else sys.exception(), whole=whole)
+
+        async def _look(self, watch: Watch) -> None:
+            try:
+                await aside(partial(allowed, _LOOKING, watch.look))
+            except BudgetError:
+                await self._inner.aclose()
+                raise
 
         async def aclose(self) -> None:
             """Close it; what has been seen by then is what there is."""
@@ -217,7 +271,10 @@ def _tees(module: ModuleType) -> tuple[type, type]:
             finally:
                 self._tap.end()
 
-    return SyncTee, AsyncTee
+    return AsyncTee
+
+
+_LOOKING = "looking at a stream"
 
 
 class _Tee:

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from farthing.capture.faults import guarded
+from farthing.capture.faults import allowed, guarded
 from farthing.capture.meter import INSIDE, Dispatch, Meter, Outgoing
 from farthing.capture.observed import Header
 from farthing.capture.stream import Tap
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Patches, Wrapper
+from farthing.capture.transport.shelter import refuse
 from farthing.capture.transport.telling import told
+from farthing.errors import BudgetError
 
 NAMES = ("urllib3",)
 
@@ -36,6 +38,12 @@ def _urlopen(original: Wrapper) -> Wrapper:
         dispatch = guarded("reading a request of urllib3", _dispatch, meter, pool, method, url, args, kwargs)
         if dispatch is None:
             return original(pool, method, url, *args, **kwargs)
+        try:
+            dispatch.admit()
+        except BudgetError as refused:
+            refuse(refused)
+        if dispatch.sent is not None:
+            url, args = _changed(url, args, kwargs, *dispatch.sent)
         token = INSIDE.set(True)
         response = None
         try:
@@ -71,6 +79,22 @@ def _dispatch(
     if "headers" in kwargs and "AWS4" not in (outgoing.header("authorization") or ""):  # AWS signs the headers too
         kwargs["headers"] = without_ours(dispatch, meter, host, headers)
     return dispatch
+
+
+def _changed(
+    url: str, args: tuple[Any, ...], kwargs: dict[str, Any], path: str, body: bytes
+) -> tuple[str, tuple[Any, ...]]:
+    """URL and further arguments for another path and body; keywords are changed in place."""
+    before, mark, rest = url.partition("://")
+    url = f"{before}{mark}{rest.partition('/')[0]}{path}" if mark else path
+    headers = args[1] if len(args) > 1 else kwargs.get("headers")
+    kept = headers.copy() if headers is not None else {}
+    for name in [name for name in kept if _text(name).lower() == "content-length"]:
+        kept[name] = str(len(body))
+    if args:
+        return url, (body, kept, *args[2:]) if len(args) > 1 else (body,)
+    kwargs["body"], kwargs["headers"] = body, kept
+    return url, args
 
 
 def without_ours(dispatch: Dispatch, meter: Meter, host: str, headers: Any) -> Any:
@@ -144,6 +168,7 @@ def _tapped(base: Any) -> type:
                 for chunk in super().read_chunked(amt, decode_content):
                     tap.add(chunk)
                     yield chunk
+                    _look(self, tap)
                 whole = True
             finally:
                 tap.end(None if whole else sys.exception(), whole=whole)
@@ -163,11 +188,24 @@ def _unpacks(response: Any, decode_content: bool | None) -> bool:
     return bool(response.decode_content if decode_content is None else decode_content)
 
 
+def _look(response: Any, tap: Tap) -> None:
+    """Whether the stream may go on; BudgetExceededError, and it is closed: it may not."""
+    if tap.watch is None or tap.over or not tap.watch.due():
+        return
+    try:
+        allowed("looking at a stream", tap.watch.look)
+    except BudgetError as refused:
+        tap.end(refused)
+        response.close()
+        raise
+
+
 def _seen(response: Any, read: Any, amt: int | None, decode_content: bool | None, *args: Any, **kwargs: Any) -> Any:
     """What `read` returns, told to the tap; at the end of the body the tap ends."""
     tap: Tap = response._farthing_tap
     done = False
     try:
+        _look(response, tap)
         data = read(amt, decode_content, *args, **kwargs)
         done = True
     finally:
