@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -59,10 +60,12 @@ def _record(source: Store, event: Event, told: set[str]) -> str | None:
 
 def _correct(store: Store, source: Store, correction: Event) -> Counts:
     record = _record(source, correction, set())
-    try:
-        return store.append_many([(correction, record)])
-    except LedgerError:
-        original, *corrections = source.history(correction.id, correction.attribution.org)
-        upto = [one for one in corrections if one.recorded_at_us <= correction.recorded_at_us]
-        seen = replace(newest(original, upto), recorded_at_us=correction.recorded_at_us)
-        return store.append_many([(seen, record)])
+    org = correction.attribution.org
+    assert correction.corrects is not None
+    if store.get(correction.corrects, org) is not None:  # else the call is known here by its key, under another id
+        with contextlib.suppress(LedgerError):
+            return store.append_many([(correction, record)])
+    original, *corrections = source.history(correction.id, org)
+    upto = [one for one in corrections if one.recorded_at_us <= correction.recorded_at_us]
+    seen = replace(newest(original, upto), recorded_at_us=correction.recorded_at_us)
+    return store.append_many([(seen, record)])

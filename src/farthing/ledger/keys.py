@@ -44,10 +44,10 @@ def observed_digest(row: Sequence[Any]) -> int:
 class Run:
     """One file of digests, mapped into memory."""
 
-    __slots__ = ("_words", "digests", "path", "rows")
+    __slots__ = ("_words", "digests", "last_id", "path", "rows")
 
-    def __init__(self, path: Path, rows: int) -> None:
-        self.path, self.rows = path, rows
+    def __init__(self, path: Path, rows: int, last_id: str) -> None:
+        self.path, self.rows, self.last_id = path, rows, last_id
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size != 2 * rows * _WORD:
                 raise LedgerCorrupt(f"{path} is damaged: it should hold {rows} keys. Restore it from a backup")
@@ -69,10 +69,11 @@ class Run:
 
 
 class Keys:
-    """All runs of a ledger at one moment."""
+    """All runs of a ledger at one moment. last_id: an id of our making (UUIDv7) above it is in none."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self.runs = tuple(runs)
+        self.last_id = max((run.last_id for run in self.runs), default="")
 
     def find(self, org: str, key: str) -> list[tuple[int, int]]:
         """(digest of what was observed, day modulo 65536) of each event that this key may be; mostly none or one."""

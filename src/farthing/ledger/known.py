@@ -45,7 +45,7 @@ def days(sealed: Sealed, entry: Prepared) -> list[int] | None:
 
 def _is_newer(event_id: str, sealed: Sealed) -> bool:
     """Whether an id of our making is greater than all that are sealed, ids and keys."""
-    return len(event_id) == 36 and event_id[14] == "7" and event_id > sealed.last_id
+    return len(event_id) == 36 and event_id[14] == "7" and event_id > sealed.keys.last_id
 
 
 def original_of(sealed: Sealed, event: Event, where: Sequence[int]) -> Event | None:

@@ -92,6 +92,6 @@ def _merge_keys(database: Database, sealed: Sealed, step: Step, every: bool) -> 
     with database:
         retire(database, [run.path.name for run in runs[:count]])
         step("merged keys in transaction")
-        enlist(database, (), [(name, rows)])
+        enlist(database, (), [(name, rows, max(run.last_id for run in runs[:count]))])
     step("merged keys listed")
     return count

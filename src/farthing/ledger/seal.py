@@ -37,6 +37,7 @@ def no_step(_step: str) -> None:
     """What is called between the steps where nobody wants to know."""
 
 
+_OURS = "length({0}) = 36 AND substr({0}, 15, 1) = '7'"
 COPY = "(FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION v2, ROW_GROUP_SIZE 122880)"
 
 SEGMENT_COLUMNS = ", ".join(
@@ -98,11 +99,15 @@ def _keep_keys(database: Database, query: duck.Query, folder: Path, step: Step) 
     """List the keys of what is taken, before any of it goes: a key whose event is still in the table does no harm."""
     name = new_name("keys")
     rows = keys.write(unlisted(folder, name), query, key_sql("taken"))
+    last_id = max(
+        query.rows(f"SELECT coalesce(max({key}), '') FROM taken WHERE {_OURS.format(key)}")[0][0]
+        for key in ("id", "dedupe_key")
+    )
     step("keys written")
     publish(folder, name)
     step("keys named")
     with database:
-        enlist(database, (), [(name, rows)])
+        enlist(database, (), [(name, rows, last_id)])
     step("keys listed")
 
 
@@ -153,11 +158,9 @@ def write_segment(query: duck.Query, folder: Path, sql: str, org: str, step: Ste
     query.execute(f"COPY ({sql} ORDER BY at_us, seq) TO {duck.quoted(str(path))} {COPY}")
     os.chmod(path, 0o600)
     step("segment written")
-    ours = "length({0}) = 36 AND substr({0}, 15, 1) = '7'"
-    ((count, first_us, last_us, first_seq, last_seq, first_id, last_id, last_key, corrections, kinds),) = query.rows(
-        "SELECT count(*), min(at_us), max(at_us), min(seq), max(seq), min(id), max(id),"
-        f" max(CASE WHEN {ours.format('dedupe_key')} THEN dedupe_key END), count(corrects), count(DISTINCT metadata)"
-        f" FROM read_parquet({duck.quoted(str(path))})"
+    ((count, first_us, last_us, first_seq, last_seq, first_id, last_id, corrections, kinds),) = query.rows(
+        "SELECT count(*), min(at_us), max(at_us), min(seq), max(seq), min(id), max(id), count(corrects),"
+        f" count(DISTINCT metadata) FROM read_parquet({duck.quoted(str(path))})"
     )
     return Segment(
         file=name,
@@ -169,7 +172,7 @@ def write_segment(query: duck.Query, folder: Path, sql: str, org: str, step: Ste
         first_seq=first_seq,
         last_seq=last_seq,
         first_id=first_id,
-        last_id=max(last_id, last_key or ""),
+        last_id=last_id,
         corrections=corrections,
         metadata_kinds=kinds,
         columns=LAYOUT,

@@ -66,11 +66,6 @@ class Sealed:
         """How many events are sealed."""
         return sum(segment.rows for segment in self.segments)
 
-    @property
-    def last_id(self) -> str:
-        """The greatest sealed id: an id above it is in no segment."""
-        return max((segment.last_id for segment in self.segments), default="")
-
     def path(self, segment: Segment) -> str:
         """Where the file is."""
         return str(self.folder / segment.file)
@@ -112,17 +107,17 @@ def look(rows: Rows, known: Sealed) -> Sealed:
     segments = tuple(Segment(**dict(zip(_NAMES, row, strict=True))) for row in rows(_LISTED))
     open_runs = {run.path.name: run for run in known.keys.runs}
     runs = [
-        open_runs.get(file) or Run(known.folder / file, count)
-        for file, count in rows("SELECT file, rows FROM key_runs ORDER BY rows DESC")
+        open_runs.get(file) or Run(known.folder / file, count, last_id)
+        for file, count, last_id in rows("SELECT file, rows, last_id FROM key_runs ORDER BY rows DESC")
     ]
     return Sealed(generation, known.folder, segments, Keys(runs))
 
 
-def enlist(database: Database, segments: Sequence[Segment], runs: Sequence[tuple[str, int]] = ()) -> None:
+def enlist(database: Database, segments: Sequence[Segment], runs: Sequence[tuple[str, int, str]] = ()) -> None:
     """List new files. Inside a transaction."""
     marks = ", ".join("?" * len(_NAMES))
     database.many(f"INSERT INTO segments ({', '.join(_NAMES)}) VALUES ({marks})", [astuple(s) for s in segments])
-    database.many("INSERT INTO key_runs (file, rows) VALUES (?, ?)", list(runs))
+    database.many("INSERT INTO key_runs (file, rows, last_id) VALUES (?, ?, ?)", list(runs))
     _changed(database)
 
 

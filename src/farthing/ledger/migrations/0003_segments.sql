@@ -22,8 +22,9 @@ CREATE TABLE segments (
 
 -- Sorted digests of the ids and dedupe keys of sealed events: what makes a second import add nothing.
 CREATE TABLE key_runs (
-  file  TEXT NOT NULL PRIMARY KEY,
-  rows  INTEGER NOT NULL
+  file     TEXT NOT NULL PRIMARY KEY,
+  rows     INTEGER NOT NULL,
+  last_id  TEXT NOT NULL               -- no id of our making above it is in the run
 ) STRICT, WITHOUT ROWID;
 
 -- Files that others have replaced: a reader may still have them open, so they go later.
