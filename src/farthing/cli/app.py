@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "report": ("farthing.cli.report:report", "What was spent, by agent, model, user, day, ..."),
         "why": ("farthing.cli.why:why", "Why one period cost more or less than another."),
+        "whatif": ("farthing.cli.whatif:whatif", "What real usage would cost at other prices."),
         "explain": ("farthing.cli.evidence:explain", "Why an event costs what it costs, line by line."),
         "verify": ("farthing.cli.evidence:verify", "Recompute every cost from its kept price record."),
         "record": ("farthing.cli.record:record", "Record one call."),
@@ -29,6 +30,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "restore": ("farthing.cli.upkeep:restore", "Make the ledger from a backup."),
         "price": ("farthing.cli.price:price", "What a call costs, or would cost with other models."),
         "prices": ("farthing.cli.prices:prices", "The price list: look up, add your own, update."),
+        "reprice": ("farthing.cli.reprice:reprice", "Price recorded calls anew by the prices now known."),
+        "close": ("farthing.cli.reprice:close", "Close a month: its reported figures stay."),
         "sample": ("farthing.cli.sample:sample", "Make up event lines to try things with."),
     }
 )

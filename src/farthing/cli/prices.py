@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from farthing.cli.frame import App, Guarded, Moment, key_values, now, pass_app, shared_options
+from farthing.cli.frame import App, Guarded, Moment, as_filter, key_values, now, pass_app, shared_options
 from farthing.errors import InputError
 from farthing.pricing import refresh
 from farthing.pricing.catalog import Catalog
@@ -17,6 +17,9 @@ from farthing.pricing.register import CustomPrice, load_custom, save_custom
 from farthing.pricing.source import bundled
 from farthing.reports.blocks import Page, Span
 from farthing.reports.pricelist import diff_json, diff_page, history_page, list_page, listed, record_json, show_page
+from farthing.reports.reprice import reprice
+from farthing.reports.reprice_page import reprice_json, reprice_page
+from farthing.reports.screens import span_words
 
 
 @click.group(cls=Guarded)
@@ -130,6 +133,41 @@ def add(app: App, /, rates: tuple[str, ...], **given: Any) -> None:
 def _identity(price: CustomPrice) -> tuple[str, str, str]:
     start = price.compiled().records[0].get("from")
     return price.provider, price.model, str(start)
+
+
+@prices.command()
+@click.argument("model")
+@click.option("--input", "input_price_per_million", metavar="USD", help="A million input tokens.")
+@click.option("--output", "output_price_per_million", metavar="USD", help="A million output tokens.")
+@click.option("--cached", "cached_input_price_per_million", metavar="USD", help="A million tokens read from the cache.")
+@click.option("--cache-write", "cache_write_price_per_million", metavar="USD", help="A million tokens written to it.")
+@click.option("--provider", help="Whose price it is. Default: found by the model's name.")
+@click.option("--rate", "rates", multiple=True, metavar="UNIT=USD", help="Any unit's customary lot: web_searches=10.")
+@click.option("--from", "valid_from", type=Moment(), help="It was wrong from this moment on. Default: always.")
+@click.option("--to", "valid_to", type=Moment(), help="It was wrong until this moment, excluded.")
+@shared_options
+@pass_app
+def correct(app: App, /, rates: tuple[str, ...], **given: Any) -> None:
+    """Correct a price, and show what recorded calls change.
+
+    Sets it as a price of your own, and shows what `farthing reprice` would change. Nothing recorded is changed yet.
+    """
+    path = custom_file()
+    if given["provider"] is None:
+        given["provider"] = Catalog.default().resolve(given["model"]).provider or "custom"
+    price = CustomPrice(rates=key_values(rates, "--rate") or None, **given)
+    price.compiled()
+    save_custom(path, [*(old for old in load_custom(path) if _identity(old) != _identity(price)), price])
+    Catalog.reset_default()
+    since = given["valid_from"]
+    chosen = as_filter(since, given["valid_to"], ())
+    with app.store() as store:
+        found = reprice(store, Catalog.default(), chosen)
+    page = reprice_page(found, span_words(chosen), applied=False)
+    day = f"{since:%Y-%m-%dT%H:%MZ}" if since else "1970-01-01"
+    page.line()
+    page.line("To correct what is recorded: ", Span(f"farthing reprice --since {day}", "accent"))
+    app.show(page, reprice_json(found, applied=False))
 
 
 @prices.command()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from decimal import Context
 
 from farthing.errors import LedgerError
-from farthing.event import EMPTY, Event, new_id
+from farthing.event import EMPTY, Event, new_id, now_us
 from farthing.usage import Quantity
 
 _USAGE_RANK = {"estimated": 0, "partial": 1, "reported": 2}
@@ -90,6 +90,44 @@ def correction(seen: Event, original: Event, corrections: Sequence[Event]) -> Ev
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What a call costs by another price record: picodollars, the price status and why, and the record's hash."""
+
+    cost_pico: int
+    status: str
+    reason: str | None
+    price_hash: str
+
+
+def repriced(original: Event, corrections: Sequence[Event], price: Price) -> Event | None:
+    """The event that leads from what a call costs now to what it costs by another price; None where that is the same.
+
+    Its counts and time are the original's; it adds the difference alone.
+    """
+    known = newest(original, corrections)
+    if (known.cost_pico, known.price_status, known.price_hash) == (price.cost_pico, price.status, price.price_hash):
+        return None
+    own_id = new_id()
+    return replace(
+        known,
+        id=own_id,
+        dedupe_key=own_id,
+        corrects=original.id,
+        recorded_at_us=now_us(),
+        usage_delta=EMPTY,
+        cost_pico=price.cost_pico - (known.cost_pico or 0),
+        price_status=price.status,
+        price_hash=price.price_hash,
+        price_reason=price.reason,
+        calls=0,
+        source="reprice",
+        restates=original.calls,
+        prior_usage_status=known.usage_status,
+        prior_price_status=known.price_status,
+    )
+
+
 def settled(given: Event, original: Event, corrections: Sequence[Event]) -> bool:
     """Whether a correction made elsewhere (an exported ledger, say) is in the sums already.
 
@@ -97,7 +135,8 @@ def settled(given: Event, original: Event, corrections: Sequence[Event]) -> bool
     """
     known = newest(original, corrections)
     if (given.usage, given.usage_status, given.price_status) == (known.usage, known.usage_status, known.price_status):
-        return True
+        other_price = given.price_hash is not None and given.price_hash != known.price_hash
+        return bool(given.usage_delta) or not other_price  # the same counts at another price: a repricing
     if _difference(given.usage.to_dict(), known.usage.to_dict()) != given.usage_delta:
         raise LedgerError(
             f"correction {given.id} of event {original.id} does not start from what this ledger knows of it "

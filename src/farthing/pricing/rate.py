@@ -131,7 +131,7 @@ class Core:
             return None
         return total if self._divisor == 1 else round_half_even(total, self._divisor)
 
-    def together(self, counts: Mapping[str, Quantity], count: int) -> Fraction | None:
+    def together(self, counts: Mapping[str, Quantity | Fraction], count: int) -> Fraction | None:
         """Picodollars of many calls' counts added up, all of them in the band of `count`.
 
         None where they cannot be priced so: fees per call, minimums, marginal tiers, units that no rate covers.

@@ -118,7 +118,7 @@ class Resolved:
             return self._slow(usage)
         return Cost(pico, self._base, self.reasons, self.model, self, usage)
 
-    def together(self, counts: Mapping[str, Quantity], size: int) -> Fraction | None:
+    def together(self, counts: Mapping[str, Quantity | Fraction], size: int) -> Fraction | None:
         """Picodollars of many calls' counts added up, each call at the tier of `size` input tokens; None: not so."""
         return Fraction(0) if self._free else self._core.together(counts, size)
 
