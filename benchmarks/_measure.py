@@ -31,7 +31,9 @@ def percentiles_us(samples_ns: list[int]) -> tuple[float, float]:
     return ordered[len(ordered) // 2] / 1_000, ordered[int(len(ordered) * 0.99)] / 1_000
 
 
-def claim(what: str, ratio: float, *, at_least: float | None = None, at_most: float | None = None, detail: str = "") -> bool:
+def claim(
+    what: str, ratio: float, *, at_least: float | None = None, at_most: float | None = None, detail: str = ""
+) -> bool:
     """Print one line with the ratio measured and the limit it is held to; whether it holds."""
     held = (at_least is None or ratio >= at_least) and (at_most is None or ratio <= at_most)
     limit = f">= {at_least:g}" if at_least is not None else f"<= {at_most:g}"

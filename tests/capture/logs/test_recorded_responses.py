@@ -10,10 +10,10 @@ from farthing.event import Event
 from farthing.ledger.open import open_ledger
 from farthing.ledger.store import Filter, Question
 from farthing.pricing import Catalog
+from farthing.reports.breakdown import breakdown_page
 from farthing.reports.evidence import verify
 from farthing.reports.plain import plain
 from farthing.reports.queries import breakdown
-from farthing.reports.breakdown import breakdown_page
 from farthing.totals import Totals
 
 
