@@ -25,12 +25,12 @@ def _raw_deflate(body: bytes) -> bytes:
     [
         (None, BODY),
         ("identity", BODY),
-        ("gzip", gzip.compress(BODY)),
-        ("x-gzip", gzip.compress(BODY)),
-        ("gzip", gzip.compress(BODY[:40]) + gzip.compress(BODY[40:])),
+        ("gzip", gzip.compress(BODY, mtime=0)),
+        ("x-gzip", gzip.compress(BODY, mtime=0)),
+        ("gzip", gzip.compress(BODY[:40], mtime=0) + gzip.compress(BODY[40:], mtime=0)),
         ("deflate", zlib.compress(BODY)),
         ("deflate", _raw_deflate(BODY)),
-        ("deflate, gzip", gzip.compress(zlib.compress(BODY))),
+        ("deflate, gzip", gzip.compress(zlib.compress(BODY), mtime=0)),
         ("gzip", BODY),
     ],
 )
