@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+from farthing.capture.faults import guarded
 from farthing.capture.request import Asked
 
 DIGEST_BYTES = 12
@@ -26,6 +27,42 @@ KEY_SIZE = 64
 
 Header = Callable[[str], str | None]
 """A request's header by its lower-case name."""
+
+
+class Prints(Mapping[str, Any]):
+    """The fingerprints of one request, made when first read: whoever writes them to the ledger, not the caller, waits.
+
+    `input_tokens`, where it is known later than the request, may be set until then.
+    """
+
+    __slots__ = ("_found", "_make", "input_tokens")
+
+    def __init__(self, make: Callable[[int | None], dict[str, Any]]) -> None:
+        self._make: Callable[[int | None], dict[str, Any]] | None = make
+        self._found: dict[str, Any] = {}
+        self.input_tokens: int | None = None
+
+    def _read(self) -> dict[str, Any]:
+        make = self._make
+        if make is not None:
+            self._found = guarded("making fingerprints", make, self.input_tokens) or {}
+            self._make = None
+        return self._found
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (dict, (self._read(),))
 
 
 def fingerprints(key: bytes, asked: Asked, body: bytes | None, path: str, api_key: str | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from farthing import scopes
 from farthing.capture.faults import FAULTS, guarded
 from farthing.recording import Entry
 
@@ -22,10 +23,14 @@ LIMIT = 20_000
 LOT = 500
 """Entries that one write takes at most."""
 
+PAUSE_S = 0.005
+"""How long the thread rests after work, unless somebody waits for it: waking it for each call costs the callers."""
+
 EXIT_PATIENCE_S = 10.0
 
 Write = Callable[[list[Entry]], None]
 Work = Callable[[], None]
+Item = tuple[Write, list[Entry]] | Work
 
 
 class Later:
@@ -37,9 +42,10 @@ class Later:
 
     def _fresh(self) -> None:
         # SimpleQueue is the one queue that may be put into by the collector, amid a put of the same thread.
-        self._queue: queue.SimpleQueue[tuple[Write, list[Entry]] | Work] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Item] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._hurry = threading.Event()
 
     def write(self, write: Write, entries: list[Entry]) -> None:
         """Have `write(entries)` called soon; several that use the same `write` become one call."""
@@ -49,7 +55,7 @@ class Later:
         """Have `work()` called soon."""
         self._put(work)
 
-    def _put(self, item: tuple[Write, list[Entry]] | Work) -> None:
+    def _put(self, item: Item) -> None:
         if self._queue.qsize() >= LIMIT:
             FAULTS.add("waiting for the ledger", f"{LIMIT} calls wait already: later ones are not recorded")
             return
@@ -58,28 +64,32 @@ class Later:
             try:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="farthing-capture", daemon=True)
-                    threading.Thread.start(self._thread)
+                    with scopes.within(None):  # it is nobody's, whoever makes the first call
+                        self._thread.start()
             except RuntimeError:  # the interpreter is ending: `finish` does what is left
                 self._thread = None
             finally:
                 self._starting.release()
 
     def _run(self) -> None:
+        waiting, hurry = self._queue, self._hurry  # this thread's for ever: a forked child has others
         while True:
-            self._do(self._queue.get())
+            self._do(waiting.get(), waiting)
+            if waiting.empty():
+                hurry.wait(PAUSE_S)
 
-    def _do(self, item: tuple[Write, list[Entry]] | Work) -> None:
+    def _do(self, item: Item, waiting: queue.SimpleQueue[Item]) -> None:
         """One piece of work, with the writes waiting behind it that can be made in one go."""
         while True:
             if not isinstance(item, tuple):
                 guarded("work on a thread of its own", item)
                 return
             write, entries = item
-            rest: tuple[Write, list[Entry]] | Work | None = None
+            rest: Item | None = None
             entries = list(entries)
             while len(entries) < LOT:
                 try:
-                    rest = self._queue.get_nowait()
+                    rest = waiting.get_nowait()
                 except queue.Empty:
                     rest = None
                     break
@@ -100,8 +110,12 @@ class Later:
         if threading.current_thread() is self._thread:
             return True
         done = threading.Event()
+        self._hurry.set()
         self._queue.put(done.set)
-        return done.wait(patience_s)
+        try:
+            return done.wait(patience_s)
+        finally:
+            self._hurry.clear()
 
     def _drain(self) -> None:
         while True:
@@ -109,7 +123,7 @@ class Later:
                 item = self._queue.get_nowait()
             except queue.Empty:
                 return
-            self._do(item)
+            self._do(item, self._queue)
 
     def finish(self) -> None:
         """At exit: what waits is done, for as long as patience lasts."""

@@ -29,7 +29,7 @@ from farthing.capture import process
 from farthing.capture.aside import aside
 from farthing.capture.encoding import decoded
 from farthing.capture.faults import FAULTS, allowed, guarded
-from farthing.capture.fingerprint import api_key_of, fingerprints, tokens_by_role
+from farthing.capture.fingerprint import Prints, api_key_of, fingerprints, tokens_by_role
 from farthing.capture.gate import Admission, Gate
 from farthing.capture.hosts import Hosts, Target
 from farthing.capture.later import LATER
@@ -142,7 +142,7 @@ class Meter:
         tracker = self.tracker
         outgoing = dispatch.outgoing
         asked = dispatch.asked or read_request(outgoing.body)
-        prints = self._fingerprints(asked, outgoing) if not dispatch.target.results else {}
+        prints = None if dispatch.target.results else Prints(partial(self._fingerprints, asked, outgoing))
         model, who = self._whose(dispatch, outgoing.model or asked.model or NO_MODEL)
         call = Call(
             model=model,
@@ -152,15 +152,14 @@ class Meter:
             attempt=dispatch.attempt(),
             source="transport",
             recorder=tracker.recorder,
-            fingerprints=prints or EMPTY,
+            fingerprints=EMPTY if prints is None else prints,
         )
         found = calls(call, dispatch.target, asked, answer, self._pending)
         if not found:
             return False
         first = found[0]
-        roles = tokens_by_role(asked, first.usage.input_tokens if first.usage is not None else None)
-        if roles and prints:
-            prints["tokens_by_role"] = roles
+        if prints is not None and first.usage is not None:
+            prints.input_tokens = first.usage.input_tokens
         if asked.background and first.usage is None and first.response_id:
             self._await(first.response_id)
         self.seen += 1
@@ -194,13 +193,16 @@ class Meter:
         admission.hand_on()
         LATER.do(partial(admission.settle, self._write, entries))
 
-    def _fingerprints(self, asked: Asked, outgoing: Outgoing) -> dict[str, Any]:
+    def _fingerprints(self, asked: Asked, outgoing: Outgoing, input_tokens: int | None) -> dict[str, Any]:
         if self._key is None:
             self._key = _hash_key()
         if not self._key:
             return {}
         path = outgoing.path.partition("?")[0]
-        return fingerprints(self._key, asked, outgoing.body, path, api_key_of(outgoing.header, outgoing.path))
+        found = fingerprints(self._key, asked, outgoing.body, path, api_key_of(outgoing.header, outgoing.path))
+        if roles := tokens_by_role(asked, input_tokens):
+            found["tokens_by_role"] = roles
+        return found
 
 
 def _hash_key() -> bytes:

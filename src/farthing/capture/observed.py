@@ -69,8 +69,9 @@ def calls(call: Call, target: Target, asked: Asked, answer: Answer, pending: Con
         found = replace(found, status="partial", reason=found.reason or "the stream was too long to be kept whole")
     failed = None if answer.error is None or found.complete else _words(answer.error)
     cached = any((said := answer.header(name)) is not None and said.lower() == value for name, value in _CACHED)
-    given = replace(call, error=failed, cache_hit=cached, provider=target.provider and found.provider)
-    return list(calls_of(found, given))
+    if failed is not None or cached:
+        call = replace(call, error=failed, cache_hit=cached)
+    return list(calls_of(found, call))
 
 
 def _unpacked(answer: Answer) -> tuple[bytes, str | None]:

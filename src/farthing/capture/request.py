@@ -23,15 +23,27 @@ MESSAGE_TOKENS = 4
 
 
 @dataclass(slots=True)
+class Said:
+    """What a request says.
+
+    turns   (role, text) in their order: system, user, assistant or tool
+    tools   the tools' definitions as JSON text
+    tokens  tokens that were given as such, e.g. to embeddings
+    blobs   images, audio and files, whose tokens nobody can tell from their bytes
+    """
+
+    turns: list[tuple[str, str]] = field(default_factory=list)
+    tools: str = ""
+    tokens: int = 0
+    blobs: int = 0
+
+
+@dataclass(slots=True)
 class Asked:
-    """A request for a call.
+    """A request for a call. What it says is read when first asked for, which for most calls nobody waits for.
 
     model      as asked for; None where the body does not say
     stream     whether a stream was asked for; wants_usage: with its usage at the end
-    turns      (role, text) in their order: system, user, assistant or tool
-    tools      the tools' definitions as JSON text
-    tokens     tokens that were given as such, e.g. to embeddings
-    blobs      images, audio and files, whose tokens nobody can tell from their bytes
     reasons    whether the request turns reasoning on, or its model is known to reason
     is_call    whether the body looks like a request for a call at all
     background whether the answer is to be fetched later
@@ -40,13 +52,40 @@ class Asked:
     model: str | None = None
     stream: bool = False
     wants_usage: bool = False
-    turns: list[tuple[str, str]] = field(default_factory=list)
-    tools: str = ""
-    tokens: int = 0
-    blobs: int = 0
     reasons: bool = False
     is_call: bool = False
     background: bool = False
+    body: Json | None = field(default=None, repr=False)
+    _said: Said | None = None
+
+    @property
+    def said(self) -> Said:
+        """Its words."""
+        found = self._said
+        if found is None:
+            found = self._said = Said() if self.body is None else _said(self.body)
+            self.body = None
+        return found
+
+    @property
+    def turns(self) -> list[tuple[str, str]]:
+        """(role, text) in their order."""
+        return self.said.turns
+
+    @property
+    def tools(self) -> str:
+        """The tools' definitions as JSON text."""
+        return self.said.tools
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that were given as such."""
+        return self.said.tokens
+
+    @property
+    def blobs(self) -> int:
+        """Images, audio and files."""
+        return self.said.blobs
 
     def characters(self) -> dict[str, int]:
         """Characters by role; `tools` for their definitions."""
@@ -89,40 +128,34 @@ def read_request(body: bytes | str | Json | None) -> Asked:
     options = body.get("stream_options")
     asked.wants_usage = isinstance(options, Mapping) and options.get("include_usage") is True
     asked.background = body.get("background") is True
-    asked.is_call = any(key in body for key in _PROMPTS)
     asked.reasons = _reasons(body, asked.model)
-    for key in _SYSTEM:
-        if body.get(key):
-            _add(asked, "system", body[key])
-    for key in _TOOLS:
-        if body.get(key):
-            asked.tools += _json(body[key])
-    for key, role in _PROMPTS.items():
-        if (value := body.get(key)) is not None:
-            _prompt(asked, role, value)
+    asked.is_call = any(map(_PROMPTS.__contains__, body))
+    asked.body = body
     return asked
 
 
-_SYSTEM = ("system", "instructions", "systemInstruction", "system_instruction", "preamble")
-_TOOLS = ("tools", "functions", "toolConfig", "response_format", "text_format")
+def _said(body: Json) -> Said:
+    said = Said()
+    for key, value in body.items():
+        if key in _SYSTEM and value:
+            _add(said, "system", value)
+        elif key in _TOOLS and value:
+            said.tools += _json(value)
+    for key in sorted((key for key in body if key in _PROMPTS), key=_PROMPTS.__getitem__):
+        if (value := body[key]) is not None:
+            _prompt(said, "user", value)
+    return said
+
+
+_SYSTEM = frozenset({"system", "instructions", "systemInstruction", "system_instruction", "preamble"})
+_TOOLS = frozenset({"tools", "functions", "toolConfig", "response_format", "text_format"})
 _PROMPTS = {
-    "chat_history": "user",
-    "messages": "user",
-    "contents": "user",
-    "input": "user",
-    "prompt": "user",
-    "message": "user",
-    "inputText": "user",
-    "inputs": "user",
-    "texts": "user",
-    "text": "user",
-    "content": "user",
-    "requests": "user",
-    "query": "user",
-    "documents": "user",
-    "instances": "user",
-    "document": "user",
-}
+    key: place
+    for place, key in enumerate(
+        ("chat_history", "messages", "contents", "input", "prompt", "message", "inputText", "inputs", "texts", "text",
+         "content", "requests", "query", "documents", "instances", "document")
+    )
+}  # fmt: skip
 """Where the providers' bodies hold what is asked, in the order of the conversation."""
 
 _ROLES = {
@@ -142,36 +175,38 @@ _BLOBS = frozenset(
 _MARKS = frozenset({"type", "role", "id", "name", "call_id", "tool_call_id", "tool_use_id", "status", "cache_control"})
 
 
-def _prompt(asked: Asked, role: str, value: Any) -> None:
+def _prompt(said: Said, role: str, value: Any) -> None:
     """Adds one field of the request: a text, tokens, or messages each with its role."""
     if isinstance(value, list) and value and type(value[0]) is int:
-        asked.tokens += len(value)
+        said.tokens += len(value)
         return
     for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, list) and item and type(item[0]) is int:
-            asked.tokens += len(item)
+        if type(item) is dict and len(item) == 2 and type(text := item.get("content")) is str and "role" in item:
+            said.turns.append((_ROLES.get(str(item["role"]).lower(), role), text))  # by far the most frequent
+        elif isinstance(item, list) and item and type(item[0]) is int:
+            said.tokens += len(item)
         elif isinstance(item, Mapping):
             named = item.get("role") or item.get("type")
             own = _ROLES.get(named.lower(), role) if isinstance(named, str) else role
             if isinstance(named, str) and named in _TOOL_PARTS:
                 own = "tool"
-            _add(asked, own, item)
+            _add(said, own, item)
         else:
-            _add(asked, role, item)
+            _add(said, role, item)
 
 
-def _add(asked: Asked, role: str, content: Any) -> None:
+def _add(said: Said, role: str, content: Any) -> None:
     texts: list[str] = []
     tools: list[str] = []
-    for text, of_tool in _texts(asked, content, depth=0):
+    for text, of_tool in _texts(said, content, depth=0):
         (tools if of_tool and role == "user" else texts).append(text)
     if texts:
-        asked.turns.append((role, "\n".join(texts)))
+        said.turns.append((role, "\n".join(texts)))
     if tools:
-        asked.turns.append(("tool", "\n".join(tools)))
+        said.turns.append(("tool", "\n".join(tools)))
 
 
-def _texts(asked: Asked, value: Any, depth: int, of_tool: bool = False) -> Iterator[tuple[str, bool]]:
+def _texts(said: Said, value: Any, depth: int, of_tool: bool = False) -> Iterator[tuple[str, bool]]:
     """(text, whether a tool said it) of everything written in a value; images and the like are counted as blobs."""
     if isinstance(value, str):
         yield value, of_tool
@@ -179,15 +214,15 @@ def _texts(asked: Asked, value: Any, depth: int, of_tool: bool = False) -> Itera
         return
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(asked, item, depth + 1, of_tool)
+            yield from _texts(said, item, depth + 1, of_tool)
     elif isinstance(value, Mapping):
         kind = value.get("type")
         inside = of_tool or (isinstance(kind, str) and kind in _TOOL_PARTS)
         for key, inner in value.items():
             if key in _BLOBS and (inner or inner == ""):
-                asked.blobs += 1
+                said.blobs += 1
             elif key not in _MARKS:
-                yield from _texts(asked, inner, depth + 1, inside or key in _TOOL_PARTS)
+                yield from _texts(said, inner, depth + 1, inside or key in _TOOL_PARTS)
 
 
 _REASONERS = re.compile(

@@ -204,18 +204,18 @@ def test_a_locked_ledger_does_not_stop_an_event_loop(replay: Any, pick: Any) -> 
 def test_a_slow_ledger_is_written_behind_the_callers_back(
     replay: Any, pick: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After one slow write a caller without a loop is not kept waiting either, until writes are fast again."""
+    """With `at_once` a caller waits for its write; after a slow one it does not, until writes are fast again."""
     recording = pick("openai", "/chat/completions")
     replay.serve(*({"body": recording.body.replace(b"chatcmpl-", b"chatcmpl-%d" % i)} for i in range(4)))
     ledger = _Trouble()
     tracker = CostTracker(ledger=ledger)  # type: ignore[arg-type]
-    transport.instrument(tracker, hosts={replay.host: "openai"})
+    transport.instrument(tracker, hosts={replay.host: "openai"}, at_once=True)
     writers: list[str] = []
     write = tracker.write
 
-    def noted(entries: Any) -> None:
+    def noted(entries: Any, *more: Any) -> None:
         writers.append(threading.current_thread().name)
-        write(entries)
+        write(entries, *more)
 
     monkeypatch.setattr(tracker, "write", noted)
     ledger.gate.set()

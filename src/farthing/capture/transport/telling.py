@@ -8,7 +8,7 @@ from typing import Any
 
 from farthing.capture.headers import PREFIX, headers_in, headers_out, is_allowed
 
-_MARK = PREFIX.encode()
+_MARKS: tuple[str | bytes, ...] = (PREFIX, PREFIX.encode())
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ def told(host: str, pairs: Iterable[tuple[Any, Any]], allowed: tuple[str, ...]) 
 
     To hosts that are not allowed none is sent, whoever set them; allowed ones are told of the present blocks too.
     """
-    own = [(name, value) for name, value in pairs if _is_own(name)]
+    own = [pair for pair in pairs if pair[0][:11].lower() in _MARKS]
     if not own and not allowed:
         return None
     found = Told()
@@ -39,10 +39,6 @@ def told(host: str, pairs: Iterable[tuple[Any, Any]], allowed: tuple[str, ...]) 
     else:
         found.remove = [_text(name) for name, _ in own]
     return found
-
-
-def _is_own(name: Any) -> bool:
-    return bool(name[:11].lower() == (_MARK if isinstance(name, bytes) else PREFIX))
 
 
 def _text(name: Any) -> str:
