@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "report": ("farthing.cli.report:report", "What was spent, by agent, model, user, day, ..."),
         "why": ("farthing.cli.why:why", "Why one period cost more or less than another."),
         "whatif": ("farthing.cli.whatif:whatif", "What real usage would cost at other prices."),
+        "chargeback": ("farthing.cli.chargeback:chargeback", "Statements for teams, which add up to the total."),
         "explain": ("farthing.cli.evidence:explain", "Why an event costs what it costs, line by line."),
         "verify": ("farthing.cli.evidence:verify", "Recompute every cost from its kept price record."),
         "record": ("farthing.cli.record:record", "Record one call."),

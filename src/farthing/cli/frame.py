@@ -18,7 +18,7 @@ from farthing.config import Settings, default_ledger_url, load_settings
 from farthing.errors import FarthingError, InputError
 from farthing.event import to_us
 from farthing.ledger.open import open_ledger
-from farthing.ledger.store import STATUS_FIELDS, TEXT_FIELDS, Durability, Filter, Store
+from farthing.ledger.store import KEY_FIELD, STATUS_FIELDS, TEXT_FIELDS, Durability, Filter, Store
 from farthing.reports import render
 from farthing.reports.blocks import Page
 from farthing.reports.plain import plain
@@ -114,7 +114,7 @@ class Moment(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
-FILTER_KEYS = tuple(dict.fromkeys((*TEXT_FIELDS, *STATUS_FIELDS)))
+FILTER_KEYS = tuple(dict.fromkeys((*TEXT_FIELDS, KEY_FIELD, *STATUS_FIELDS)))
 
 
 def filter_options(function: Decorated) -> Decorated:

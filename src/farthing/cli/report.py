@@ -33,7 +33,7 @@ from farthing.windows import zone
 KEYS = (
     *("agent", "model", "user", "team", "provider", "day", "hour", "week", "month"),
     *(field for field in ATTRIBUTION_FIELDS if field not in ("agent", "user", "team")),
-    *("operation", "price_status", "usage_status", "status", "source", "requested_model", "billing"),
+    *("operation", "price_status", "usage_status", "status", "source", "requested_model", "billing", "key"),
 )
 
 

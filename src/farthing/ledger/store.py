@@ -68,6 +68,10 @@ TEXT_FIELDS = (
 """What a filter may compare and a question may group by, besides statuses and `metadata.<key>`."""
 
 
+KEY_FIELD = "key"
+"""The API key of a call as its fingerprint tells it: its last four characters and a digest. Used like a text field."""
+
+
 def _everything() -> Mapping[str, str | None]:
     return EMPTY
 

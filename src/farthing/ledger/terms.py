@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from farthing.errors import InputError
 from farthing.event import EMPTY
 from farthing.ledger.keys import DAY_US
-from farthing.ledger.store import STATUS_FIELDS, TEXT_FIELDS, TIME_FIELDS, Filter, metadata_text
+from farthing.ledger.store import KEY_FIELD, STATUS_FIELDS, TEXT_FIELDS, TIME_FIELDS, Filter, metadata_text
 
 HOUR_US = 3_600_000_000
 ODD = "\x01"
@@ -58,9 +58,11 @@ def field(name: str, *, corrected: bool) -> Term:
         return Term(sql, ("usage_status", "price_status", "id", "corrects", "org"), newest=corrected)
     if name == "dedupe_key":
         return Term("coalesce(e.dedupe_key, e.id)", ("dedupe_key", "id"))
+    if name == KEY_FIELD:
+        return Term("(e.fingerprints ->> '/key')", ("fingerprints",))
     if name in TEXT_FIELDS:
         return Term(f'e."{name}"', (name,))
-    known = (*TEXT_FIELDS, *STATUS_FIELDS, *TIME_FIELDS)
+    known = (*TEXT_FIELDS, KEY_FIELD, *STATUS_FIELDS, *TIME_FIELDS)
     near = difflib.get_close_matches(name, known, n=1)
     raise InputError(
         f"events have no field {name!r}"
