@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,8 +77,9 @@ class Moment:
 class Hot:
     """Takes moments of a ledger; keeps hot rows that it has seen, which never change, for the next."""
 
-    def __init__(self, path: str, reads: Reads) -> None:
-        self._path, self._reads = path, reads
+    def __init__(self, path: str, reads: Reads, seen: Callable[[int], None] | None = None) -> None:
+        """seen: told how many rows there are, each time they are looked at."""
+        self._path, self._reads, self._seen = path, reads, seen
         self.fresh()
 
     def fresh(self) -> None:
@@ -120,6 +121,8 @@ class Hot:
             )
             if last is None:
                 return Moment(sealed, None, False, 0, None, None)
+            if self._seen is not None:
+                self._seen(last - first + 1)
             if last - first >= CACHED_ROWS:
                 self._empty()
                 needed = [c for c in EVERY if c in columns or c in ("seq", "corrects")]

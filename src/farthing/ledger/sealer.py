@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 from farthing.errors import LedgerBusy, LedgerError
 from farthing.event import now_us
@@ -20,6 +21,8 @@ AT_ONCE_ROWS = 64_000
 OLD_ROWS = 4_000
 OLD_US = 24 * 3_600_000_000
 """So many rows of which the first was recorded so long ago are worth it as well."""
+SETTLED_S = 10.0
+"""A store that has been open for so long is one of a process that stays."""
 _ASK_EVERY = 4_000
 _QUIET_S = 0.5
 _IDLE_S = 10.0
@@ -36,6 +39,8 @@ class Sealer:
 
     def _fresh(self) -> None:
         self._added = 0
+        self._all = 0
+        self._since = time.monotonic()
         self._wake = threading.Event()
         self._gate = threading.Lock()
         self._held = False
@@ -45,13 +50,14 @@ class Sealer:
     def added(self, rows: int) -> None:
         """So many rows have been committed."""
         self._added += rows
+        self._all += rows
         if self._added >= _ASK_EVERY:
             self._added = 0
             self._start()
 
     def seen(self, rows: int) -> None:
-        """So many rows are in the table."""
-        if rows >= SEAL_ROWS:
+        """A reader has found so many rows in the table. Who only looks in, as a report does, is not kept waiting."""
+        if rows >= SEAL_ROWS and time.monotonic() - self._since > SETTLED_S:
             self._start()
 
     def _start(self) -> None:
@@ -61,12 +67,15 @@ class Sealer:
             self._thread.start()
 
     def close(self) -> None:
-        """End the thread, after what it is doing."""
+        """End the thread, after what it is doing. Who has written much, an import say, leaves it sealed."""
         self._stop = True
         self._wake.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=30.0)
+        if self._all >= SEAL_ROWS:
+            self._all = self._added = 0
+            self._work()
 
     def _run(self) -> None:
         while True:

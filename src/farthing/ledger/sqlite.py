@@ -73,8 +73,8 @@ class SqliteStore:
         self._writer = Writer(self._open_to_write)
         self._readers = None if in_memory else Readers(lambda: Database(self._path, read_only=True))
         self._reads: Reads = self._readers or SharedReads(self._writer)
-        self._hot = Hot(self._path, self._reads)
         self._sealer = None if in_memory else Sealer(self._path)
+        self._hot = Hot(self._path, self._reads, None if self._sealer is None else self._sealer.seen)
         self._writer.known = None if in_memory else Known(self._path)
         self.accounts = Accounts(self._writer, self._ready_reads)
         self._queue = Queue(self._write_lot) if durability == "queued" else None

@@ -1,0 +1,219 @@
+"""Reports over millions of events, against bare DuckDB over the same files, SQLite, and PostgreSQL where there is one.
+
+One million events; FARTHING_BENCH_FULL=1: ten million for our own figures (the peers stay at one).
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from benchmarks import _large, _postgres
+from benchmarks._measure import claim
+from farthing.event import to_us
+from farthing.ledger import Filter, Question, Store, duck, open_ledger
+from farthing.ledger.segments import look, nothing
+
+MILLION = int(os.environ.get("FARTHING_BENCH_EVENTS") or 1_000_000)
+ROUNDS = 9
+SHOWN = ("unpriced_calls", "estimated_calls")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question: ours, and the same as SQL. `limit_ms` at ten million events."""
+
+    name: str
+    ask: Callable[[Store], object]
+    since_us: int
+    key: str
+    columns: str
+    where: str
+    tail: str
+    limit_ms: float
+    faster: float  # than SQLite and PostgreSQL, at least
+
+
+def questions(end: object, user: str) -> list[Asked]:
+    """Cost by agent, daily trend, one user's today, dearest traces, a metadata key."""
+    month, week, today = (_large.since(end, days) for days in (30, 7, 1))  # type: ignore[arg-type]
+    day_of = f"at_us // {_large.DAY_US}"
+    some = "sum(calls), sum(cost_pico), sum(CASE price_status WHEN 'unpriced' THEN calls ELSE 0 END),"
+    some += " sum(CASE usage_status WHEN 'estimated' THEN calls ELSE 0 END)"
+
+    def ours(by: str, since: int | None, limit: int | None = None, sums: tuple[str, ...] = SHOWN, **equals: str):  # type: ignore[no-untyped-def]
+        question = Question(by=(by,), where=Filter(since_us=since, equals=equals), limit=limit, sums=sums)
+        return lambda store: store.totals(question)
+
+    of_user = f"AND \"user\" = '{user}'"
+    return [
+        Asked("cost by agent, 30 days", ours("agent", month), month, "agent", some, "", "ORDER BY 3 DESC", 60, 20),
+        Asked("daily trend, 30 days", ours("day", month), month, day_of, some, "", "ORDER BY 1", 60, 20),
+        Asked("one user's today", ours("agent", today, user=user), today, "agent", some, of_user, "", 60, 0),
+        Asked(
+            "dearest traces, 7 days", ours("trace", week, 10, ()), week, "trace", "sum(calls), sum(cost_pico)", "",
+            "ORDER BY 3 DESC LIMIT 10", 120, 5,
+        ),
+        Asked("by a metadata key, all", ours("metadata.region", None, sums=()), 0, "metadata ->> 'region'",
+              "sum(calls), sum(cost_pico)", "", "ORDER BY 3 DESC", 1500, 0),
+    ]  # fmt: skip
+
+
+def timed(work: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, float]:
+    """(first, median of the others) in milliseconds."""
+    times = []
+    for _ in range(rounds + 1):
+        started = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - started) * 1000)
+    return times[0], statistics.median(times[1:])
+
+
+def bare(path: str, asked: Asked) -> Callable[[], object]:
+    """The same question to DuckDB alone, over the files that can hold an answer."""
+    with open_ledger(path) as store:
+        sealed = look(store._writer.database.rows, nothing(path))  # type: ignore[attr-defined]
+    files = ", ".join(duck.quoted(sealed.path(s)) for s in sealed.of(org=None, since_us=asked.since_us))
+    sql = (
+        f"SELECT {asked.key}, {asked.columns} FROM read_parquet([{files}])"
+        f" WHERE at_us >= {asked.since_us} {asked.where} GROUP BY 1 {asked.tail}"
+    )
+
+    def work() -> object:
+        with duck.query() as query:
+            return query.rows(sql)
+
+    return work
+
+
+def own_figures(path: str, events: int, asked: list[Asked]) -> bool:
+    """Our times against bare DuckDB and, at ten million, against the limits."""
+    held = True
+    full = events >= 9_000_000
+    with open_ledger(path) as store:
+        for one in asked:
+            cold, warm = timed(lambda one=one: one.ask(store))  # type: ignore[misc]
+            _, peer = timed(bare(path, one))
+            print(f"   {one.name}: {warm:.1f} ms warm, {cold:.0f} ms first; bare DuckDB {peer:.1f} ms")
+            held &= claim(f"{one.name}, against bare DuckDB", warm / peer, at_most=3)
+            if full:
+                held &= claim(f"{one.name}, against its limit", warm / one.limit_ms, at_most=1)
+    started = time.perf_counter()
+    subprocess.run(
+        [str(Path(sys.executable).with_name("farthing")), "--ledger", path, "report", "--by", "agent"],
+        check=True,
+        capture_output=True,
+    )
+    took = time.perf_counter() - started
+    print(f"   `farthing report --by agent` over {events:,} events: {took:.2f} s")
+    held &= claim("opening the command line and a report, against a second", took, at_most=1)
+    each = _large.size(path) / events
+    print(f"   on disk: {each:.0f} bytes an event, keys and all")
+    return held & claim("disk, against 110 bytes an event", each / 110, at_most=1)
+
+
+def rows_of(path: str) -> Iterator[list[tuple[object, ...]]]:
+    """The columns that the questions need, and the ids, in pieces."""
+    with open_ledger(path) as store:
+        sealed = look(store._writer.database.rows, nothing(path))  # type: ignore[attr-defined]
+    for segment in sealed.segments:
+        with duck.query() as query:
+            yield query.rows(f"SELECT {', '.join(COLUMNS)} FROM read_parquet('{sealed.path(segment)}')")
+
+
+COLUMNS = (
+    *("at_us", "calls", "cost_pico", "input_tokens", "output_tokens", "usage_status", "price_status", "org", "id"),
+    *("provider", "model", "team", '"user"', "session", "trace", "agent", "task", "feature", "response_id", "metadata"),
+)
+TABLE = ", ".join(f"{name} {'BIGINT' if n < 5 else 'TEXT'}" for n, name in enumerate(COLUMNS))
+INDEXES = ("CREATE INDEX events_at ON events (at_us)", "CREATE INDEX events_trace ON events (trace)",
+           'CREATE INDEX events_user ON events (org, "user", at_us)')  # fmt: skip
+
+
+def against_sqlite(folder: Path, path: str, asked: list[Asked]) -> dict[str, float]:
+    """Milliseconds of each question in SQLite, over a table with indexes on time, trace and user."""
+    connection = apsw.Connection(str(folder / "peer.db"))
+    cursor = connection.cursor()
+    cursor.execute(
+        "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -500000;"
+        f" CREATE TABLE events ({TABLE})"
+    ).fetchall()
+    marks = ", ".join("?" * len(COLUMNS))
+    for rows in rows_of(path):
+        with connection:
+            cursor.executemany(f"INSERT INTO events VALUES ({marks})", rows)
+    for index in INDEXES:
+        cursor.execute(index)
+    cursor.execute("ANALYZE")
+    found = {}
+    for one in asked:
+        key = one.key.replace("//", "/")
+        sql = f"SELECT {key}, {one.columns} FROM events WHERE at_us >= {one.since_us} {one.where} GROUP BY 1 {one.tail}"
+        found[one.name] = timed(lambda sql=sql: cursor.execute(sql).fetchall(), 3)[1]  # type: ignore[misc]
+    connection.close()
+    return found
+
+
+def peers(folder: Path, path: str, asked: list[Asked]) -> bool:
+    """Ratios at one million events."""
+    with open_ledger(path) as store:
+        ours = {one.name: timed(lambda one=one: one.ask(store))[1] for one in asked}  # type: ignore[misc]
+    held = True
+    others = {"SQLite": against_sqlite(folder, path, asked)}
+    postgres = _postgres.times(folder, TABLE, INDEXES, rows_of(path), asked)
+    if postgres is None:
+        print("   PostgreSQL is not installed here: not compared")
+    else:
+        others["PostgreSQL"] = postgres
+    for peer, times in others.items():
+        for one in asked:
+            ratio = times[one.name] / ours[one.name]
+            detail = f"{times[one.name]:.0f} ms against {ours[one.name]:.1f} ms"
+            if one.faster:
+                held &= claim(f"{one.name}, faster than {peer}", ratio, at_least=one.faster, detail=detail)
+            else:
+                print(f"        {one.name}, {peer}: {detail}")
+    return held
+
+
+def again(path: str) -> bool:
+    """A second import of known events: what looking them up costs."""
+    with open_ledger(path) as store:
+        lot = [(event, None) for event in store.events(limit=20_000)]
+        started = time.perf_counter()
+        counts = store.append_many(lot)
+        took = time.perf_counter() - started
+    assert counts.added == counts.corrected == 0, counts
+    print(f"   20,000 known events again: {took:.2f} s, {took / len(lot) * 1e6:.0f} us each")
+    return claim("20,000 known events again, against two seconds", took / 2, at_most=1)
+
+
+def main() -> bool:
+    """Whether every claim held."""
+    end = _large.end_of_yesterday()
+    held = True
+    with tempfile.TemporaryDirectory(prefix="farthing-bench-") as name:
+        folder = Path(name)
+        for events in (MILLION, 10 * MILLION) if os.environ.get("FARTHING_BENCH_FULL") else (MILLION,):
+            path = str(folder / f"{events}.db")
+            started = time.perf_counter()
+            count = _large.make(path, events, end)
+            print(f"   {count:,} events made in {time.perf_counter() - started:.0f} s", flush=True)
+            with open_ledger(path) as store:
+                since = Filter(since_us=to_us(end) - _large.DAY_US)
+                user = store.totals(Question(by=("user",), where=since, limit=5))[-1].key[0] or ""
+            asked = questions(end, user)
+            held &= own_figures(path, count, asked)
+            held &= again(path)
+            if events == MILLION:
+                held &= peers(folder, path, asked)
+    return held
