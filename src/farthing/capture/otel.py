@@ -20,7 +20,7 @@ from farthing.capture.langfuse import span_attributes as langfuse_attributes
 from farthing.capture.otel_attributes import PROVIDERS, call_attributes, cost_attributes, scope_attributes
 from farthing.capture.otel_names import EVENT_ID
 from farthing.capture.otel_spans import read_span
-from farthing.event import Event
+from farthing.event import Event, now_us
 from farthing.recording import USES_NOTHING
 from farthing.tracker import CostTracker
 
@@ -66,6 +66,7 @@ def _sdk() -> Any:
 
 class _Following:
     number = 0
+    last_us = 0
 
 
 def follow_spans() -> Callable[[], None]:
@@ -84,7 +85,13 @@ def follow_spans() -> Callable[[], None]:
     return stop
 
 
+def dispatched_since(at_us: int) -> bool:
+    """Whether a call has gone out since then, as far as this is followed: its event may be yet to come."""
+    return _Following.number > 0 and _Following.last_us >= at_us
+
+
 def _probe() -> tuple[str | None, dict[object, Any]] | None:
+    _Following.last_us = now_us()
     return guarded("looking for the current span", _look)
 
 
@@ -131,13 +138,15 @@ class _Telemetry:
         self._metrics.add(event)
         if event.corrects is not None:
             return
+        span = _dispatched_in(frame)
+        if span is None and isinstance(api.get_tracer_provider(), api.ProxyTracerProvider):
+            return  # the program has set no provider: nobody would see a span of ours
         attributes = cost_attributes(event, tracker)
         usage = call_attributes(event)
         if self._langfuse or (self._langfuse is None and "langfuse" in sys.modules):
             usage |= langfuse_attributes(event, tracker)
         if self._signals is not None:
             attributes |= guarded("asking for signals", self._signals, event) or {}
-        span = _dispatched_in(frame)
         if span is not None and span.is_recording() and _may_carry(span, frame):
             span.set_attributes({**_unsaid(span, usage), **attributes})
             return
