@@ -4,7 +4,8 @@ Read in this order, later over earlier: the defaults; `farthing.toml` in the use
 FARTHING_CONFIG names); `farthing.toml` in the working directory; the environment.
 
 A working directory may be a stranger's checkout: its file cannot set commands or URLs. Its `ledger` must be a relative
-path inside that directory, and it can switch the hashing of users on, not off.
+path inside that directory, and it can switch the hashing of users on, not off. Its budgets are not declared: they count
+when somebody names the file to `farthing budgets apply`.
 
     ledger = "usage.db"                  # a path or URL; FARTHING_URL wins
     durability = "commit"                # commit | full | queued; FARTHING_DURABILITY
@@ -25,6 +26,14 @@ path inside that directory, and it can switch the hashing of users on, not off.
     [[discounts]]                        # what a contract takes off the list price
     provider = "anthropic"
     percent = 12.5
+    [[budgets]]                          # budgets: the arguments of Guard.set; `farthing budgets apply` sets them
+    scope = "agent=researcher"
+    usd = 50
+    per = "day"
+    [[agents]]                           # agents that are spared when all others are paused, and who answers for them
+    name = "pager"
+    critical = true
+    owner = "ann"
 """
 
 from __future__ import annotations
@@ -65,6 +74,7 @@ class Settings:
     capture_hosts   hosts of the user's own -> provider, for `farthing.instrument()`
     include_usage   whether chat streams are asked for their usage
     attribution_hosts  hosts to which headers that say who a call is for are sent on
+    budgets, agents  as declared in the user's own file, not yet in any ledger; see `budgets.declared`
     hash_key        the key given in the environment; None: the one kept in `config_dir`
     files           the config files that were read, in order
     """
@@ -80,6 +90,8 @@ class Settings:
     capture_hosts: Mapping[str, str] = field(default_factory=dict)
     include_usage: bool = False
     attribution_hosts: tuple[str, ...] = ()
+    budgets: tuple[Mapping[str, Any], ...] = ()
+    agents: tuple[Mapping[str, Any], ...] = ()
     hash_key: str | None = field(default=None, repr=False)
     data_dir: Path
     config_dir: Path
@@ -111,6 +123,12 @@ def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = N
         files=tuple(files),
         **values,
     )
+
+
+def declared_in(path: Path) -> tuple[tuple[Mapping[str, Any], ...], tuple[Mapping[str, Any], ...]]:
+    """(budgets, agents) of a farthing.toml that the user names. What is wrong in it: ConfigError."""
+    values = _File(path, trusted=True).read()
+    return values.get("budgets", ()), values.get("agents", ())
 
 
 def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -228,6 +246,19 @@ _DISCOUNT_KEYS: Mapping[str, tuple[type, ...]] = {
     "units": (list,),
 }
 
+_BUDGET_KEYS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("name", "org", "per", "tz", "mode", "on_exceed", "on_unpriced", "owner"), (str,)),
+    **dict.fromkeys(("tokens", "calls"), (int,)),
+    **dict.fromkeys(("thresholds", "models"), (list,)),
+    "scope": (str, dict),
+    "usd": (int, Decimal),
+    "critical": (bool,),
+}
+_AGENT_KEYS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("name", "org", "owner"), (str,)),
+    "critical": (bool,),
+}
+
 
 class _File:
     """One farthing.toml, checked key by key. `trusted` is the user's own; a working directory's file is not."""
@@ -252,6 +283,8 @@ class _File:
             "capture": self._capture,
             "models": self._models,
             "discounts": self._discounts,
+            "budgets": self._budgets,
+            "agents": self._agents,
         }
         values: dict[str, Any] = {}
         for key, value in table.items():
@@ -362,6 +395,17 @@ class _File:
                 self._refuse(f"{key}[{i}].factor", row["factor"], "must not be negative")
         return tuple({name: _iso(given) for name, given in row.items()} for row in rows)
 
+    def _budgets(self, key: str, value: Any) -> tuple[Mapping[str, Any], ...] | None:
+        rows = self._rows(key, value, _BUDGET_KEYS)
+        return rows if self.trusted else None
+
+    def _agents(self, key: str, value: Any) -> tuple[Mapping[str, Any], ...] | None:
+        rows = self._rows(key, value, _AGENT_KEYS)
+        for i, row in enumerate(rows):
+            if not row.get("name"):
+                self._refuse(f"{key}[{i}]", dict(row), "needs a `name`")
+        return rows if self.trusted else None
+
     def _rows(self, key: str, value: Any, keys: Mapping[str, tuple[type, ...]]) -> tuple[Mapping[str, Any], ...]:
         """A list of tables with known keys and types; days and naive times become aware UTC."""
         if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
@@ -374,7 +418,7 @@ class _File:
                     raise ConfigError(
                         f"{self.path}: unknown key '{key}[{i}].{name}' (= {given!r}){_near(name, tuple(keys))}"
                     )
-                if not isinstance(given, keys[name]) or isinstance(given, bool):
+                if not isinstance(given, keys[name]) or (isinstance(given, bool) and bool not in keys[name]):
                     wanted = " or ".join(kind.__name__.lower() for kind in keys[name])
                     self._refuse(f"{key}[{i}].{name}", given, f"must be of type {wanted}")
                 read[name] = _aware(given) if isinstance(given, date) else given

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast
 
 from farthing import answers, scopes
+from farthing.budgets.declared import budgets_of
 from farthing.budgets.guard import Guard
 from farthing.budgets.reservation import Reservation
 from farthing.config import Settings, default_ledger_url, load_settings, parse_attributes, user_hash_key
@@ -103,8 +104,7 @@ class CostTracker:
         self._known_attributions: dict[object, Attribution] = {}
         self._defaults = self._default_attribution(attributes)
         self._told: set[str] = set()
-        self.faults = 0
-        self.lost = 0
+        self.faults = self.lost = 0
         self.before_reading: Callable[[], object] | None = None  # who writes for us elsewhere is waited for
         self._start_process()
         _trackers.add(self)
@@ -213,6 +213,7 @@ class CostTracker:
             self._open,
             catalog=lambda: self.catalog,
             attributed=self.attributed,
+            declared=budgets_of(self._settings.budgets),
             clock_us=lambda: now_us() if self._clock is None else to_us(self._clock()),
         )
 
@@ -332,8 +333,7 @@ class CostTracker:
         return self._open(insist=True)
 
     def _open(self, *, insist: bool = False) -> Store:
-        store = self._store
-        if store is not None:
+        if (store := self._store) is not None:
             return store
         with self._lock:
             if self._store is None:

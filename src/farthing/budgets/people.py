@@ -69,9 +69,17 @@ class People:
         self._say("task", task, "kill", reason, by, None, org)
         self.tasks.look()
 
-    def set_critical(self, agent: str, critical: bool = True, *, by: str | None = None, org: str | None = None) -> None:
-        """Whether `pause_noncritical` spares the agent."""
-        self._say("rank", agent, "critical" if critical else "ordinary", None, by, None, org)
+    def set_critical(
+        self,
+        agent: str,
+        critical: bool = True,
+        *,
+        owner: str | None = None,
+        by: str | None = None,
+        org: str | None = None,
+    ) -> None:
+        """Whether `pause_noncritical` spares the agent, and who answers for it, which its word has as its reason."""
+        self._say("rank", agent, "critical" if critical else "ordinary", owner, by, None, org)
 
     def _say(
         self,

@@ -12,6 +12,7 @@ from farthing.errors import InputError
 from farthing.event import Event
 from farthing.ledger.store import Store
 from farthing.reports import render
+from farthing.reports.budgets import audit_json, audit_lines
 from farthing.reports.evidence import verify as verified
 from farthing.reports.explain import explain_page, explained, explained_json, verdict_json, verdict_page
 from farthing.reports.text import count
@@ -60,11 +61,17 @@ def _the_one(store: Store, wanted: str) -> Event:
 def verify(app: App, since: datetime | None, until: datetime | None, where: tuple[str, ...]) -> None:
     """Recompute every cost from its kept price record.
 
-    Also adds up the events and compares with the sums that reports show. Exit code 1 where anything differs.
+    Also adds up the events and compares with the sums that reports show, and proves that the accounts of budgets are
+    what their entries, their holds and the events say. Exit code 1 where anything differs.
     """
     chosen = as_filter(since, until, where)
     with app.store() as store, render.progress("verifying", store.health().events, sys.stderr) as move:
         found = verified(store, chosen, lambda done: move(done, f"{count(done)} events"))
-    app.show(verdict_page(found), verdict_json(found))
-    if not found.holds:
+        audit = store.accounts.audit()
+    page = verdict_page(found)
+    if audit.accounts or audit.mismatches:
+        page.line()
+        audit_lines(page, audit)
+    app.show(page, verdict_json(found) | audit_json(audit))
+    if not found.holds or not audit.holds_true:
         sys.exit(1)

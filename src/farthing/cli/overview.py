@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from farthing.budgets.guard import Guard
 from farthing.cli.frame import App, now
+from farthing.reports.budgets import standing_json
 from farthing.reports.lines import row_json, totals_json
 from farthing.reports.screens import first_steps, overview_page
 from farthing.reports.summary import Overview, overview
@@ -14,9 +16,10 @@ def show(app: App) -> None:
     """Print the overview; where nothing is recorded yet, the first steps."""
     with app.store() as store:
         found = overview(store, now())
+        budgets = Guard(lambda: store).status()
     url = tilde(app.url)
-    page = overview_page(found, url) if found.first_day is not None else first_steps(url)
-    app.show(page, as_json(found, app.url))
+    page = overview_page(found, url, budgets) if found.first_day is not None else first_steps(url)
+    app.show(page, as_json(found, app.url) | {"budgets": [standing_json(one, {}) for one in budgets]})
 
 
 def tilde(url: str) -> str:
@@ -40,5 +43,4 @@ def as_json(found: Overview, url: str) -> dict[str, object]:
             f"by_{key}": [row_json((key,), row) for row in rows[:10]] for key, rows in found.places.items()
         },
         "daily": [{"day": day.isoformat(), **totals_json(totals)} for day, totals in found.daily],
-        "budgets": [],
     }

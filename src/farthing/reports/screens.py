@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from farthing.event import from_us
+from farthing.ledger.policies import Standing
 from farthing.ledger.store import Filter, Row
 from farthing.reports.blocks import Bar, Beside, Cell, Chart, Column, Figures, Heading, Page, Span, Table
+from farthing.reports.budgets import fullest_first, standings_table
 from farthing.reports.summary import Overview
 from farthing.reports.text import change, money, plural, share
 from farthing.totals import Totals
@@ -43,7 +45,7 @@ def first_steps(url: str) -> Page:
     return page
 
 
-def overview_page(found: Overview, url: str) -> Page:
+def overview_page(found: Overview, url: str, budgets: Sequence[Standing] = ()) -> Page:
     """How much, where, within budget, what is trending: one screen."""
     page = Page()
     page.add(Heading("farthing", url))
@@ -56,8 +58,7 @@ def overview_page(found: Overview, url: str) -> Page:
     page.add(Heading("Where", "last 30 days"))
     page.add(Beside([_top(key, rows, found.recent) for key, rows in found.places.items()]))
     page.line()
-    page.add(Heading("Within budget?"))
-    page.line("No budget is set, so nothing is held back: this shows spending as it is.")
+    _within(page, found, budgets)
     page.line()
     page.add(Heading("What is trending", "cost a day, last 30 days"))
     first, last = found.daily[0][0], found.daily[-1][0]
@@ -65,6 +66,19 @@ def overview_page(found: Overview, url: str) -> Page:
     for line in _trend(found):
         page.line(*line, hang=2)
     return page
+
+
+def _within(page: Page, found: Overview, budgets: Sequence[Standing]) -> None:
+    """The fullest budgets; without any, that there is none."""
+    if not budgets:
+        page.add(Heading("Within budget?"))
+        page.line("No budget is set, so nothing is held back: this shows spending as it is.")
+        return
+    full = sum(one.limit is not None and one.percent >= 100 for one in budgets)
+    page.add(Heading("Within budget?", f"{plural(full, 'budget')} used up" if full else "yes"))
+    page.add(standings_table(fullest_first(budgets)[:_TOP], {}, found.now, heading=False))
+    if len(budgets) > _TOP:
+        page.line(Span(f"and {len(budgets) - _TOP} more: ", "dim"), Span("farthing budgets", "accent"))
 
 
 def _how_much(found: Overview) -> Figures:

@@ -1,0 +1,201 @@
+"""`farthing agents` and `farthing tasks`: who has spent what, who is paused, and stopping them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from farthing.cli.frame import App, Guarded, now, pass_app, shared_options
+from farthing.cli.guarding import by_option, guard_of, org_option, reason_option
+from farthing.cli.times import moment
+from farthing.errors import InputError
+from farthing.event import from_us, to_us
+from farthing.ledger.controls import ALL_ORDINARY, Control
+from farthing.ledger.store import Filter, Question, Row
+from farthing.reports.blocks import Cell, Column, Page, Span, Table
+from farthing.reports.text import count, money
+
+DAYS = 30
+
+
+@click.group(cls=Guarded, invoke_without_command=True)
+@shared_options
+@click.pass_context
+def agents(ctx: click.Context) -> None:
+    """Agents: what they cost, which are paused or critical.
+
+    Without a command: all that were called in the last 30 days, and all that somebody has said something about.
+    """
+    if ctx.invoked_subcommand is None:
+        _show(ctx.ensure_object(App))
+
+
+def _show(app: App) -> None:
+    at = now()
+    with guard_of(app) as (guard, store):
+        words = guard.people.all()
+        since = to_us(at - timedelta(days=DAYS))
+        rows = store.totals(Question(by=("agent",), where=Filter(since_us=since)))
+    found = _agents(rows, words, to_us(at))
+    everyone = next((w for w in words if w.name == ALL_ORDINARY and _holds(w, to_us(at))), None)
+    page = Page()
+    if everyone is not None:
+        page.line(Span(f"All agents that are not critical are paused{_why(everyone)}", "bad"), hang=2)
+        page.line()
+    if found:
+        columns = (
+            Column("agent", least=14),
+            *(Column("30 days", right=True), Column("calls", right=True, rank=2), Column("state")),
+            *(Column("owner", rank=3), Column("why", rank=1, least=12)),
+        )
+        page.add(Table(columns, [_row(one) for one in found]))
+    else:
+        page.line("No agent was called in the last 30 days, and nothing was said about any.")
+    app.show(page, found)
+
+
+def _agents(rows: list[Row], words: list[Control], at_us: int) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+
+    def entry(name: str) -> dict[str, Any]:
+        fresh = {"agent": name, "cost_pico": 0, "calls": 0, "state": "running", "critical": False, "owner": None}
+        return found.setdefault(name, {**fresh, "reason": None, "by": None, "until": None})
+
+    for row in sorted(rows, key=lambda row: -row.totals.cost_pico):
+        if row.key[0] is not None:
+            entry(row.key[0]).update(cost_pico=row.totals.cost_pico, calls=row.totals.calls)
+    for word in words:
+        if word.name == ALL_ORDINARY:
+            continue
+        if word.kind == "rank":
+            entry(word.name).update(critical=word.action == "critical", owner=word.reason)
+        elif word.kind == "agent" and _holds(word, at_us):
+            until = None if word.until_us is None else from_us(word.until_us).isoformat()
+            entry(word.name).update(state="paused", reason=word.reason, by=word.by, until=until)
+    return list(found.values())
+
+
+def _holds(word: Control, at_us: int) -> bool:
+    return word.kind == "agent" and word.action == "pause" and (word.until_us is None or word.until_us > at_us)
+
+
+def _why(word: Control) -> str:
+    until = "" if word.until_us is None else f" until {from_us(word.until_us):%Y-%m-%d %H:%M} UTC"
+    return f"{until} by {word.by or 'somebody'}: {word.reason or 'no reason was given'}"
+
+
+def _row(one: dict[str, Any]) -> list[Cell]:
+    state = Span("paused", "bad") if one["state"] == "paused" else Span("critical" if one["critical"] else "", "good")
+    why = f"{one['reason'] or 'no reason'} ({one['by'] or 'somebody'})" if one["state"] == "paused" else ""
+    return [one["agent"], money(one["cost_pico"]), count(one["calls"]), state, one["owner"] or "", why]
+
+
+@agents.command()
+@click.argument("agent", required=False)
+@click.option("--noncritical", is_flag=True, help="All agents that are not critical, and calls that name none.")
+@click.option("--until", metavar="WHEN", help="It ends by itself then: 2h, 30m (from now), or a moment.")
+@org_option
+@by_option
+@reason_option
+@shared_options
+@pass_app
+def pause(
+    app: App,
+    agent: str | None,
+    noncritical: bool,
+    until: str | None,
+    org: str | None,
+    by: str | None,
+    reason: str | None,
+) -> None:
+    """Pause an agent: within a second its next call raises, in every process."""
+    name = _one_of(agent, noncritical)
+    end = None if until is None else _later(until)
+    with guard_of(app) as (guard, _):
+        if name is None:
+            guard.people.pause_noncritical(reason, by=by, until=end, org=org)
+        else:
+            guard.people.pause(name, reason, by=by, until=end, org=org)
+    page = Page()
+    page.line(Span("paused: ", "warn"), name or "all agents that are not critical",
+              "" if end is None else f", until {end:%Y-%m-%d %H:%M} UTC")  # fmt: skip
+    app.show(page, {"paused": name or ALL_ORDINARY, "until": None if end is None else end.isoformat()})
+
+
+@agents.command()
+@click.argument("agent", required=False)
+@click.option("--noncritical", is_flag=True, help="End `pause --noncritical`.")
+@org_option
+@by_option
+@reason_option
+@shared_options
+@pass_app
+def resume(app: App, agent: str | None, noncritical: bool, org: str | None, by: str | None, reason: str | None) -> None:
+    """Let an agent go on."""
+    name = _one_of(agent, noncritical)
+    with guard_of(app) as (guard, _):
+        if name is None:
+            guard.people.resume_noncritical(reason, by=by, org=org)
+        else:
+            guard.people.resume(name, reason, by=by, org=org)
+    page = Page()
+    page.line(Span("goes on: ", "good"), name or "all agents that were paused together")
+    app.show(page, {"resumed": name or ALL_ORDINARY})
+
+
+@agents.command("set")
+@click.argument("agent")
+@click.option("--critical/--ordinary", default=False, help="Whether `pause --noncritical` spares it.")
+@click.option("--owner", help="Who answers for it.")
+@org_option
+@by_option
+@shared_options
+@pass_app
+def set_(app: App, agent: str, critical: bool, owner: str | None, org: str | None, by: str | None) -> None:
+    """Say whether an agent is critical, and who answers for it."""
+    with guard_of(app) as (guard, _):
+        guard.people.set_critical(agent, critical, owner=owner, by=by, org=org)
+    page = Page()
+    page.line(Span(agent, "strong"), f": {'critical' if critical else 'ordinary'}{f', owner {owner}' if owner else ''}")
+    app.show(page, {"agent": agent, "critical": critical, "owner": owner})
+
+
+def _one_of(agent: str | None, noncritical: bool) -> str | None:
+    if (agent is None) != noncritical:
+        raise InputError("name one agent, or say --noncritical for all that are not critical")
+    return agent
+
+
+def _later(text: str) -> datetime:
+    """A moment to come: `2h` is from now on."""
+    at = now()
+    found = moment(text, at)
+    if found < at and text.strip()[:1].isdigit() and "-" not in text:
+        found = at + (at - found)
+    if found <= at:
+        raise InputError(f"--until {text!r}: lies in the past")
+    return found.astimezone(UTC)
+
+
+@click.group(cls=Guarded)
+@shared_options
+def tasks() -> None:
+    """Tasks: stop one that goes on and on."""
+
+
+@tasks.command()
+@click.argument("task")
+@org_option
+@by_option
+@reason_option
+@shared_options
+@pass_app
+def kill(app: App, task: str, org: str | None, by: str | None, reason: str | None) -> None:
+    """Kill a task: its calls raise from now on, and what of it runs in asyncio is cancelled, in every process."""
+    with guard_of(app) as (guard, _):
+        guard.people.kill(task, reason, by=by, org=org)
+    page = Page()
+    page.line(Span("killed: ", "bad"), task)
+    app.show(page, {"killed": task})

@@ -1,0 +1,285 @@
+"""`farthing budgets`: limits, how they stand, and what they would have done."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from farthing.budgets.declared import budgets_of, plan, plan_agents
+from farthing.budgets.guard import Guard
+from farthing.budgets.presets import PRESETS, preset
+from farthing.budgets.tryout import suggest as suggested
+from farthing.budgets.tryout import try_budget
+from farthing.cli.frame import App, Guarded, Moment, now, pass_app, shared_options
+from farthing.cli.guarding import (
+    budget_of_options,
+    budget_options,
+    by_option,
+    guard_of,
+    org_option,
+    reason_option,
+)
+from farthing.config import declared_in
+from farthing.errors import InputError
+from farthing.event import to_us
+from farthing.policy import Budget
+from farthing.reports.blocks import Page, Span
+from farthing.reports.budgets import (
+    budget_json,
+    budgets_page,
+    by_account,
+    fullest_first,
+    history_page,
+    limit_of,
+    plan_page,
+    presets_page,
+    standing_json,
+    step_json,
+    suggest_page,
+    trial_json,
+    trial_page,
+    version_json,
+)
+from farthing.reports.outlook import outlooks
+
+
+@click.group(cls=Guarded, invoke_without_command=True)
+@org_option
+@shared_options
+@click.pass_context
+def budgets(ctx: click.Context, org: str | None) -> None:
+    """Budgets: limits, what is spent and held, where each is heading.
+
+    Without a command: how every budget stands.
+    """
+    if ctx.invoked_subcommand is None:
+        _show(ctx.ensure_object(App), org)
+
+
+def _show(app: App, org: str | None) -> None:
+    at = now()
+    with guard_of(app) as (guard, store):
+        standings = guard.status(org)
+        heading = by_account(outlooks(store, at, standings))
+        undeclared = _undeclared(app, guard)
+    app.show(
+        budgets_page(standings, heading, at, undeclared=undeclared),
+        [standing_json(one, heading) for one in fullest_first(standings)],
+    )
+
+
+def _undeclared(app: App, guard: Guard) -> list[str]:
+    """What the user's own settings declare and the ledger does not have."""
+    steps = plan(guard.budgets(), budgets_of(app.settings.budgets))
+    missing = sum(step.action in ("add", "change") for step in steps)
+    if not missing:
+        return []
+    verb = "is" if missing == 1 else "are"
+    return [f"{missing} of the budgets in your farthing.toml {verb} not set so here: farthing budgets apply"]
+
+
+@budgets.command("set")
+@budget_options
+@click.option("--preset", "kind", type=click.Choice([one.name for one in PRESETS]), help="The limits of an agent type.")
+@by_option
+@reason_option
+@shared_options
+@pass_app
+def set_(app: App, /, scope: str, kind: str | None, by: str | None, reason: str | None, **given: Any) -> None:
+    """Set a budget; one of the same name is changed.
+
+    SCOPE is field=value,... over attribution, provider and model: agent=researcher, team=search,model=gpt-4o*,
+    agent=* (each agent by itself); without it: everything.
+    """
+    with guard_of(app) as (guard, _):
+        wanted = _of_preset(kind, scope, given) if kind else [budget_of_options(scope, given)]
+        page = Page()
+        done = []
+        for budget in wanted:
+            change = guard.put(budget, by=by, reason=reason)
+            done.append(budget_json(budget) | {"change": change})
+            per = "" if budget.limit is None else f" per {budget.window}"
+            zone = "" if budget.tz == "UTC" else f" ({budget.tz})"
+            page.line(Span(f"{change}: ", "good"), Span(budget.name, "strong"),
+                      f", {limit_of(budget)}{per}{zone}, {budget.mode}", hang=2)  # fmt: skip
+    app.show(page, done)
+
+
+def _of_preset(kind: str, scope: str, given: dict[str, Any]) -> list[Budget]:
+    name, equals, agent = scope.partition("=")
+    if name.strip() != "agent" or not equals or "," in agent:
+        raise InputError(f"scope {scope!r}: a preset is for one agent: agent=researcher --preset {kind}")
+    if any(given[unit] is not None for unit in ("usd", "tokens", "calls", "name")):
+        raise InputError("--preset has its own limits and names: leave --usd, --tokens, --calls and --name out")
+    more = {key: given[key] for key in ("tz", "mode", "owner", "critical", "on_exceed", "on_unpriced")}
+    if given["org"]:
+        more["org"] = given["org"]
+    return list(preset(kind).budgets(agent.strip(), **more))
+
+
+@budgets.command()
+@click.argument("name")
+@org_option
+@by_option
+@reason_option
+@shared_options
+@pass_app
+def remove(app: App, name: str, org: str | None, by: str | None, reason: str | None) -> None:
+    """Remove a budget; its history stays."""
+    with guard_of(app) as (guard, _):
+        name = _meant(guard, name, org)
+        guard.remove(name, org=org, by=by, reason=reason)
+    page = Page()
+    page.line(Span("removed: ", "warn"), name)
+    app.show(page, {"removed": name})
+
+
+@budgets.command("raise")
+@click.argument("name")
+@click.argument("limit")
+@org_option
+@by_option
+@reason_option
+@shared_options
+@pass_app
+def raise_(app: App, name: str, limit: str, org: str | None, by: str | None, reason: str | None) -> None:
+    """Give a budget another limit, in its own unit; what is spent stays spent."""
+    with guard_of(app) as (guard, _):
+        name = _meant(guard, name, org)
+        before = guard.get(name, org)
+        assert before is not None
+        amount: Any = limit.lstrip("$").replace(",", "")
+        if before.unit != "usd":
+            if not amount.isdigit():
+                raise InputError(f"limit {limit!r}: {before.name!r} is a budget of {before.unit}: give a whole number")
+            amount = int(amount)
+        after = guard.raise_limit(name, amount, org=org, by=by, reason=reason)
+    page = Page()
+    page.line(Span(after.name, "strong"), f": {before.amount_text(before.limit or 0)} → ",
+              Span(after.amount_text(after.limit or 0), "good"))  # fmt: skip
+    app.show(page, budget_json(after))
+
+
+def _meant(guard: Guard, wanted: str, org: str | None) -> str:
+    """The name of the budget meant, by its name or by its scope where that names one. Else InputError."""
+    present = guard.budgets(org or "default")
+    if any(budget.name == wanted for budget in present):
+        return wanted
+    fitting = [budget.name for budget in present if budget.scope_text == wanted or budget.name.startswith(wanted)]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = ", ".join(repr(budget.name) for budget in present) or "none"
+    raise InputError(f"{'no' if not fitting else 'several'} budgets {wanted!r}: there are {known}")
+
+
+@budgets.command()
+@click.argument("name", required=False)
+@org_option
+@shared_options
+@pass_app
+def history(app: App, name: str | None, org: str | None) -> None:
+    """Show every version of a budget, or of all: who set it, when and why."""
+    with guard_of(app) as (guard, _):
+        found = guard.history(name, org)
+    if not found:
+        raise InputError(f"no budget {name!r} was ever set" if name else "no budget was ever set")
+    app.show(history_page(found), [version_json(one) for one in found])
+
+
+@budgets.command()
+@shared_options
+@pass_app
+def presets(app: App) -> None:
+    """Show limits for common types of agents."""
+    values = [
+        {"name": p.name, "title": p.title, "daily_tokens": p.daily_tokens, "monthly_usd": p.monthly_usd}
+        for p in PRESETS
+    ]
+    app.show(presets_page(), values)
+
+
+@budgets.command()
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only show the plan. Exit code 1 where something differs.")
+@click.option("--prune", is_flag=True, help="Remove budgets that are not in the file.")
+@by_option
+@reason_option
+@shared_options
+@pass_app
+def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | None, reason: str | None) -> None:
+    """Set the budgets that a file declares; show what differs.
+
+    FILE has [[budgets]] and [[agents]] as farthing.toml has them. Without it: your own farthing.toml. That of a working
+    directory counts only where you name it, for the directory may be a stranger's.
+    """
+    rows, agents = declared_in(file) if file is not None else (app.settings.budgets, app.settings.agents)
+    if file is None and not rows and not agents:
+        raise InputError("your own farthing.toml declares no [[budgets]]: name a file that does")
+    with guard_of(app) as (guard, _):
+        steps = plan(guard.budgets(), budgets_of(rows, str(file or "budgets")), prune=prune)
+        ranks = plan_agents(guard.people.all(), agents)
+        if not dry_run:
+            for step in steps:
+                if step.action in ("add", "change"):
+                    guard.put(step.budget, by=by, reason=reason)
+                elif step.action == "remove":
+                    guard.remove(step.budget.name, org=step.budget.org, by=by, reason=reason)
+            for rank in ranks:
+                if rank.action == "change":
+                    guard.people.set_critical(rank.name, rank.critical, owner=rank.owner, by=by, org=rank.org)
+    values = {
+        "dry_run": dry_run,
+        "budgets": [step_json(step) for step in steps],
+        "agents": [{"action": r.action, "name": r.name, "critical": r.critical, "owner": r.owner} for r in ranks],
+    }
+    app.show(plan_page(steps, ranks, dry_run=dry_run), values)
+    actions = [step.action for step in steps] + [rank.action for rank in ranks]
+    if dry_run and not {"keep", "extra"}.issuperset(actions):
+        sys.exit(1)
+
+
+@budgets.command()
+@click.option("--by", "key", default="agent", show_default=True, metavar="KEY", help="One budget for each of these.")
+@click.option("--per", type=click.Choice(("hour", "day", "week", "month")), default="day", show_default=True,
+              help="The window.")  # fmt: skip
+@click.option("--since", type=Moment(), help="Only what has happened from this moment on.")
+@click.option("--tz", default="UTC", show_default=True, help="The time zone of days, weeks and months.")
+@click.option("--set", "set_them", is_flag=True, help="Set them, in shadow mode: nothing is denied yet.")
+@shared_options
+@pass_app
+def suggest(app: App, key: str, per: str, since: datetime | None, tz: str, set_them: bool) -> None:
+    """Suggest budgets that history would have kept."""
+    with guard_of(app) as (guard, store):
+        found = suggested(store, by=key, per=per, since_us=None if since is None else to_us(since), tz=tz)
+        for budget in found if set_them else ():
+            guard.put(budget, by="farthing", reason="suggested by history")
+    page = suggest_page(found)
+    if set_them and found:
+        page.line(Span(f"{len(found)} set in shadow mode", "good"))
+    app.show(page, [budget_json(one) for one in found])
+
+
+@budgets.command("try")
+@budget_options
+@click.option("--since", type=Moment(), help="Only what has happened from this moment on.")
+@click.option("--until", type=Moment(end_of_day=True), help="Only what has happened before this.")
+@shared_options
+@pass_app
+def try_(app: App, /, scope: str, since: datetime | None, until: datetime | None, **given: Any) -> None:
+    """Show what a budget would have denied of what has happened; nothing is set.
+
+    SCOPE and options are those of `budgets set`. With a name of a budget that is set as SCOPE, that one is tried.
+    """
+    with guard_of(app) as (guard, store):
+        present = guard.get(scope, given["org"]) if "=" not in scope or " " in scope else None
+        found = try_budget(
+            store,
+            present or budget_of_options(scope, given),
+            since_us=None if since is None else to_us(since),
+            until_us=None if until is None else to_us(until),
+        )
+    app.show(trial_page(found), trial_json(found))

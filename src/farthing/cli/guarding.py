@@ -1,0 +1,97 @@
+"""What the commands about budgets share: the ledger's guard, who gives the word, budgets as options."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import click
+
+from farthing.budgets.guard import Guard
+from farthing.cli.frame import App
+from farthing.ledger.store import Store
+from farthing.policy import MODES, Budget, make_budget
+from farthing.windows import WINDOWS
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+@contextmanager
+def guard_of(app: App) -> Iterator[tuple[Guard, Store]]:
+    """The budgets of the ledger, and the ledger."""
+    with app.store() as store:
+        yield Guard(lambda: store), store
+
+
+def whoever() -> str | None:
+    """The name that the system knows this user by."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user on this machine
+        return None
+
+
+by_option = click.option("--by", default=whoever, help="Who does it. Default: the name you are logged in with.")
+reason_option = click.option("--reason", help="Why, for the history.")
+org_option = click.option("--org", help="Of this organisation. Default: the one that needs no name.")
+
+
+def budget_options(function: Decorated) -> Decorated:
+    """A budget as SCOPE and options."""
+    for decorate in (
+        click.argument("scope", default="*"),
+        click.option("--name", help="Its name. Default: made of scope, unit and window."),
+        click.option("--usd", metavar="AMOUNT", help="The limit in US dollars."),
+        click.option("--tokens", type=click.IntRange(0), metavar="N", help="The limit in tokens."),
+        click.option("--calls", type=click.IntRange(0), metavar="N", help="The limit in calls."),
+        click.option("--per", type=click.Choice(WINDOWS), default="day", show_default=True, help="The window."),
+        click.option("--tz", default="UTC", show_default=True, help="The time zone of days, weeks and months."),
+        click.option("--mode", type=click.Choice(MODES), default="hard", show_default=True,
+                     help="hard denies, soft lets pass and alerts, shadow only notes."),
+        click.option("--on-exceed", default="deny", show_default=True, metavar="WHAT",
+                     help="deny, ask (see `farthing approvals`), or downgrade:MODEL."),
+        click.option("--on-unpriced", type=click.Choice(("deny", "allow")), default="deny", show_default=True,
+                     help="What becomes of calls whose price nobody knows."),
+        click.option("--thresholds", default="80,100", show_default=True, metavar="PERCENTS",
+                     help="Percents of the limit at which an alert is raised."),
+        click.option("--models", metavar="NAMES", help="The only models that may be called, e.g. gpt-4o*,o3-mini."),
+        click.option("--owner", help="Who answers for it."),
+        click.option("--critical", is_flag=True, help="Its agents are spared by `agents pause --noncritical`."),
+        org_option,
+    ):  # fmt: skip
+        function = decorate(function)
+    return function
+
+
+def budget_of_options(scope: str, given: dict[str, Any]) -> Budget:
+    """The budget that the options mean. What cannot be: InputError."""
+    words = {
+        name: given[name] for name in ("usd", "tokens", "calls", "name", "owner", "org") if given[name] is not None
+    }
+    models = tuple(filter(None, (name.strip() for name in (given["models"] or "").split(","))))
+    return make_budget(
+        scope,
+        **words,
+        per=given["per"],
+        tz=given["tz"],
+        mode=given["mode"],
+        on_exceed=given["on_exceed"],
+        on_unpriced=given["on_unpriced"],
+        thresholds=shares(given["thresholds"]),
+        models=models,
+        critical=given["critical"],
+    )
+
+
+def shares(percents: str) -> list[Decimal]:
+    """`80,100` as fractions of a limit."""
+    found = []
+    for text in filter(None, (part.strip().rstrip("%") for part in percents.split(","))):
+        try:
+            found.append(Decimal(text) / 100)
+        except ArithmeticError:
+            raise click.BadParameter(f"{text!r} is no number", param_hint="--thresholds") from None
+    return found
