@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +25,7 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util._once import Once
 
 from farthing import scopes, testing
-from farthing.capture import otel, transport
+from farthing.capture import foreign, otel, transport
 from farthing.capture.context import agent_run, attribute, session, task
 from farthing.capture.faults import FAULTS
 from farthing.capture.span_processor import FarthingSpanProcessor
@@ -347,6 +349,44 @@ def test_a_call_metered_beside_its_span_is_known_by_its_counts(read: Traced) -> 
     span.end()
     other = tracer().start_span("another call", attributes=generation())
     other.end()
+    assert read.tracker.totals().calls == 2
+
+
+def test_a_span_that_ends_before_its_call_is_metered_counts_once(read: Traced) -> None:
+    """A client may close a stream after the span around it has ended: the counts and the time tell the call."""
+    span = tracer().start_span("call", attributes=generation())
+    before, at = scopes.switch(scopes.here()), datetime.now(UTC)
+    span.end()
+    assert read.processor.counted == 0
+    read.tracker.record("m", 1_000_000, 0, at=at, source="transport", response_id="chatcmpl-0123456789abcdef")
+    scopes.switch(before)
+    read.processor.force_flush()
+    assert (read.processor.counted, read.tracker.totals().calls, read.tracker.total_cost) == (0, 1, 1.0)
+
+
+def test_a_call_that_was_dispatched_in_a_span_is_that_spans_also_when_its_counts_differ(read: Traced) -> None:
+    """An estimate of the transport's, told after the span and the trace have ended."""
+    with tracer().start_as_current_span("call", attributes=generation()), tracer().start_as_current_span("POST"):
+        before, at = scopes.switch(scopes.here()), datetime.now(UTC)
+    read.tracker.record("m", 999_000, 0, at=at, source="transport")
+    scopes.switch(before)
+    read.processor.force_flush()
+    assert (read.processor.counted, read.tracker.totals().calls) == (0, 1)
+
+
+def test_a_span_that_no_metered_call_follows_is_counted_after_a_moment(
+    read: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a thread of ours, at the latest at the end; and where nothing has gone out, at once."""
+    tracer().start_span("call", attributes=generation()).end()
+    assert read.processor.counted == 1
+    counted = threading.Event()
+    monkeypatch.setattr(foreign, "PATIENCE_S", 0.0)
+    read.tracker.on_event(lambda *_: counted.set())
+    span = tracer().start_span("call", attributes=generation())
+    scopes.here()
+    span.end()
+    assert counted.wait(10)
     assert read.tracker.totals().calls == 2
 
 

@@ -5,13 +5,20 @@ Our own price goes first: what another tool says a call cost is its estimate, an
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import threading
+import time
+import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from farthing import scopes
+from farthing.capture import otel
+from farthing.capture.faults import guarded
 from farthing.capture.otel_spans import SpanFacts
 from farthing.event import ATTRIBUTION_FIELDS, Event
 from farthing.pricing.catalog import Catalog
@@ -102,41 +109,133 @@ def call_of_span(facts: SpanFacts, *, at_us: int, key: str, source: str, error: 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A reported call that waits: what would record it, until when, and which of the reporter's things it is."""
+
+    call: Call
+    ended_us: int
+    record: Callable[[], None]
+    until_s: float
+    of: Hashable
+
+
 class Sightings:
-    """What other hooks of ours recorded lately, so that a second report of a call without a response's id is known.
+    """What other hooks of ours recorded, so that a second report of a call without a response's id is known.
 
     A report is of a recorded call where its counts are the same and the call was dispatched while the reported one
-    ran. Each recorded call answers for one report.
+    ran. Each recorded call answers for one report. Either may come first: where calls have gone out since a reported
+    one began, the report waits up to `PATIENCE_S` for one that is the same, and is recorded then.
     """
 
     def __init__(self, tracker: CostTracker, own_source: str) -> None:
         self._lock = threading.RLock()
         self._recent: OrderedDict[tuple[int, int], deque[Event]] = OrderedDict()
+        self._held: list[_Held] = []
+        self._timer: threading.Timer | None = None
         self._own = own_source
-        self.stop: Callable[[], None] = tracker.on_event(self._heard)
+        self._deaf = tracker.on_event(self._heard)
+        _all.add(self)
+
+    def stop(self) -> None:
+        """Records what waits, and hears nothing more."""
+        self.release(everything=True)
+        self._deaf()
+
+    def settle(self, call: Call, ended_us: int, record: Callable[[], None], of: Hashable = None) -> None:
+        """Has a reported call recorded unless it is one that is known: at once, or when it has waited.
+
+        ended_us: when its report ended; of: what `forget` knows it by.
+        """
+        if call.usage is None or call.at_us is None or call.response_id is not None:
+            record()
+            return
+        with self._lock:
+            if self._claimed(call, call.at_us):
+                return
+            waits = otel.dispatched_since(call.at_us) and len(self._held) < _HELD
+            if waits:
+                self._held.append(_Held(call, ended_us, record, time.monotonic() + PATIENCE_S, of))
+                self._wake()
+        if not waits:
+            record()
+
+    def forget(self, same: Callable[[Any], bool]) -> None:
+        """Lets go of the waiting calls of which `same(of)` holds: what they tell of has been recorded."""
+        with self._lock:
+            self._held = [held for held in self._held if held.of is None or not same(held.of)]
+
+    def release(self, *, everything: bool = False) -> None:
+        """Records what has waited long enough; all that waits where `everything` is asked for."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            until_s = float("inf") if everything else time.monotonic()
+            due = [held for held in self._held if held.until_s <= until_s]
+            self._held = [held for held in self._held if held.until_s > until_s]
+            atexit.unregister(self._last)
+            if self._held:
+                self._wake()
+        for held in due:
+            guarded("recording a call that another tool told of", held.record)
+
+    def _wake(self) -> None:
+        """See to it that what waits is looked at: in time, or at the program's end."""
+        if self._timer is None:
+            self._timer = threading.Timer(max(0.0, self._held[0].until_s - time.monotonic()), self.release)
+            self._timer.daemon = True
+            atexit.register(self._last)
+            with contextlib.suppress(RuntimeError):  # the interpreter is ending
+                self._timer.start()
+
+    def _last(self) -> None:
+        self.release(everything=True)
+
+    def after_fork(self) -> None:
+        """In a child: what waits stays the parent's."""
+        self._lock = threading.RLock()
+        self._held, self._timer = [], None
 
     def _heard(self, event: Event, _: scopes.Frame | None) -> None:
         if event.calls != 1 or event.source.startswith(self._own):
             return
-        counts = (event.usage.input_tokens, event.usage.output_tokens)
+        counts = _counts(event)
         with self._lock:
+            for held in self._held:
+                if _counts(held.call) == counts and (held.call.at_us or 0) <= event.at_us <= held.ended_us:
+                    self._held.remove(held)
+                    return
             self._recent.setdefault(counts, deque(maxlen=_ALIKE)).append(event)
             self._recent.move_to_end(counts)
             if len(self._recent) > _COUNTS:
                 self._recent.popitem(last=False)
 
-    def claim(self, call: Call) -> Event | None:
-        """The recorded call that this one is, which is then taken; None where it is news."""
-        if call.usage is None or call.at_us is None or call.response_id is not None:
-            return None
-        with self._lock:
-            alike = self._recent.get((call.usage.input_tokens, call.usage.output_tokens), ())
-            for event in alike:
-                if call.at_us <= event.at_us:
-                    alike.remove(event)  # type: ignore[union-attr]
-                    return event
-        return None
+    def _claimed(self, call: Call, at_us: int) -> bool:
+        """Whether a recorded call is this one; it is then taken."""
+        alike = self._recent.get(_counts(call), deque())
+        for event in alike:
+            if at_us <= event.at_us:
+                alike.remove(event)
+                return True
+        return False
 
 
-_COUNTS, _ALIKE = 512, 32
-"""Different counts, and calls of the same counts, that are remembered."""
+def _counts(one: Call | Event) -> tuple[int, int]:
+    return (0, 0) if one.usage is None else (one.usage.input_tokens, one.usage.output_tokens)
+
+
+_all: weakref.WeakSet[Sightings] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for one in list(_all):
+        one.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+PATIENCE_S = 5.0
+"""How long a reported call waits for a metered one: a client may leave a stream open for a moment after its end."""
+_COUNTS, _ALIKE, _HELD = 512, 32, 1_000
+"""Different counts, and calls of the same counts, that are remembered; reports that wait."""

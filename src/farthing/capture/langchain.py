@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -116,11 +117,12 @@ class FarthingCallbackHandler(BaseCallbackHandler):  # type: ignore[misc]
     def _begin(self, run_id: UUID, more: Mapping[str, Any]) -> None:
         metadata = more.get("metadata") or {}
         asked = more.get("invocation_params") or {}
+        frame = scopes.here()
         run = _Run(
             parent=more.get("parent_run_id"),
             name=more.get("name"),
             at_us=now_us(),
-            frame=scopes.here(),
+            frame=frame,
             model=metadata.get("ls_model_name") or asked.get("model") or asked.get("model_name"),
             provider=metadata.get("ls_provider"),
             who=who_of(metadata, more.get("tags")),
@@ -141,10 +143,8 @@ class FarthingCallbackHandler(BaseCallbackHandler):  # type: ignore[misc]
         who = {"trace": str(root), "name": above, **run.who, **self._given}
         attribution = self._tracker.attributed({k: v for k, v in who.items() if v is not None}, run.frame)
         for number, call in enumerate(_calls(response, run, attribution, error)):
-            if call.response_id is None and self._sightings.claim(call) is not None:
-                continue
             key = None if call.response_id else f"{run_key(run_id)}#{number}" if number else run_key(run_id)
-            self._record(call, key, run.frame)
+            self._sightings.settle(call, now_us(), partial(self._record, call, key, run.frame))
 
     def _record(self, call: Call, key: str | None, frame: scopes.Frame | None) -> None:
         call = replace(call, dedupe_key=key, recorder=self._tracker.recorder)

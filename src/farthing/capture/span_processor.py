@@ -4,7 +4,7 @@
 
 A span is counted when it ends, unless one of its descendants was: a parent repeats its children. A span that frames
 others (an agent, a workflow) and has usage waits until its trace has no open span, and counts where nothing under it
-did. A call that our transport metered inside a span is that span's: it is not counted again.
+did. A call that our transport metered inside a span is that span's: it is not counted again, whichever is told first.
 
 It needs no import of OpenTelemetry's: a span processor is whatever has these methods.
 """
@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from farthing import scopes
@@ -34,6 +35,18 @@ MAX_SPANS = 10_000
 """Spans of one trace that are followed; further ones are counted as if they had no parent."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """A call that a span of a trace told of: in which frame, and when the span ended."""
+
+    call: Call
+    frame: scopes.Frame | None
+    ended_us: int
+    trace: _Trace
+    trace_id: int
+    span_id: int
+
+
 @dataclass(slots=True)
 class _Trace:
     """A trace that has open spans: who is whose parent, what was counted under whom, and what waits."""
@@ -41,7 +54,7 @@ class _Trace:
     parents: dict[int, int | None] = field(default_factory=dict)
     frames: dict[int, scopes.Frame | None] = field(default_factory=dict)
     covered: set[int] = field(default_factory=set)
-    waiting: dict[int, tuple[Call, scopes.Frame | None]] = field(default_factory=dict)
+    waiting: dict[int, _Told] = field(default_factory=dict)
 
     def cover(self, span: int | None) -> None:
         """Something under this span, or the span itself, was counted: so it and all around it are."""
@@ -49,6 +62,14 @@ class _Trace:
             self.covered.add(span)
             self.waiting.pop(span, None)
             span = self.parents.get(span)
+
+    def is_around(self, outer: int, span: int | None) -> bool:
+        """Whether a span is another, or lies somewhere in it."""
+        for _ in range(len(self.parents) + 1):
+            if span is None or span == outer:
+                break
+            span = self.parents.get(span)
+        return span == outer
 
 
 class FarthingSpanProcessor:
@@ -85,14 +106,15 @@ class FarthingSpanProcessor:
             stop()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Counts what waits for its trace to end, and writes."""
+        """Counts what waits for its trace to end or for a metered call, and writes."""
         with self._lock:
-            waiting = [item for trace in self._traces.values() for item in trace.waiting.values()]
+            waiting = [told for trace in self._traces.values() for told in trace.waiting.values()]
             for trace in self._traces.values():
                 trace.covered.update(trace.waiting)
                 trace.waiting.clear()
-        for call, frame in waiting:
-            guarded("recording a span", self._record, call, frame)
+        for told in waiting:
+            guarded("recording a span", self._settle, told)
+        self._sightings.release(everything=True)
         guarded("writing what spans told", self._tracker.flush)
         return True
 
@@ -100,7 +122,7 @@ class FarthingSpanProcessor:
 
     def _started(self, span: Any) -> None:
         context, parent = span.context, span.parent
-        evicted: list[tuple[Call, scopes.Frame | None]] = []
+        evicted: list[_Told] = []
         with self._lock:
             trace = self._traces.get(context.trace_id)
             if trace is None:
@@ -111,8 +133,8 @@ class FarthingSpanProcessor:
                 remote = parent is None or getattr(parent, "is_remote", False)
                 trace.parents[context.span_id] = None if remote else parent.span_id
                 trace.frames[context.span_id] = scopes.current()
-        for call, frame in evicted:
-            self._record(call, frame)
+        for told in evicted:
+            self._settle(told)
 
     def _ended(self, span: Any) -> None:
         context = span.context
@@ -120,23 +142,25 @@ class FarthingSpanProcessor:
         facts = read_span(span.attributes, span.name)
         call = None if ours or facts.kind == "other" else self._call(span, facts)
         known = ours or facts.event_id is not None
-        done: list[tuple[Call, scopes.Frame | None]] = []
+        done: list[_Told] = []
         with self._lock:
             trace = self._traces.get(context.trace_id) or _Trace()
             frame = trace.frames.pop(context.span_id, None) or scopes.current()
             if known and (facts.kind == "call" or facts.event_id):
                 trace.cover(context.span_id)
             elif call is not None and context.span_id not in trace.covered:
+                ended_us = (span.end_time or 0) // 1000
+                told = _Told(call, frame, ended_us, trace, context.trace_id, context.span_id)
                 if facts.kind == "call":
                     trace.cover(context.span_id)
-                    done.append((call, frame))
+                    done.append(told)
                 else:
-                    trace.waiting[context.span_id] = (call, frame)
+                    trace.waiting[context.span_id] = told
             if not trace.frames:
                 done += trace.waiting.values()
                 self._traces.pop(context.trace_id, None)
-        for item, where in done:
-            self._record(item, where)
+        for told in done:
+            self._settle(told)
 
     def _call(self, span: Any, facts: SpanFacts) -> Call | None:
         """The call that the span tells of; None where it frames others and has no usage, or was never answered."""
@@ -156,9 +180,11 @@ class FarthingSpanProcessor:
         who = call.attribution.with_defaults(place)
         return replace(call, attribution=who, recorder=self._tracker.recorder)
 
+    def _settle(self, told: _Told) -> None:
+        """Records it, unless a metered call is the same or turns out to be within a moment."""
+        self._sightings.settle(told.call, told.ended_us, partial(self._record, told.call, told.frame), told)
+
     def _record(self, call: Call, frame: scopes.Frame | None) -> None:
-        if self._sightings.claim(call) is not None:
-            return
         tracker = self._tracker
         who = call.attribution.to_dict()
         who.pop("org", None)
@@ -178,6 +204,9 @@ class FarthingSpanProcessor:
             trace = self._traces.get(context.trace_id)
             if trace is not None:
                 trace.cover(context.span_id)
+        self._sightings.forget(
+            lambda told: told.trace_id == context.trace_id and told.trace.is_around(told.span_id, context.span_id)
+        )
 
 
 def _environment(span: Any) -> str | None:
