@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "run": ("farthing.cli.run:run", "Meter a program without a change to its code."),
         "doctor": ("farthing.cli.doctor:doctor", "What is metered and what is not, and what to do."),
         "import": ("farthing.cli.imports:import_", "Read recorded responses, event lines or CSV."),
-        "export": ("farthing.cli.imports:export", "Write events as lines that can be imported."),
+        "export": ("farthing.cli.export:export", "Write events as lines that can be imported."),
         "sql": ("farthing.cli.sql:sql", "Ask the ledger in SQL."),
         "compact": ("farthing.cli.upkeep:compact", "Seal older events into Parquet files now."),
         "forget": ("farthing.cli.upkeep:forget", "Remove a person's name from the ledger; sums stay."),

@@ -1,26 +1,21 @@
-"""`farthing import` and `farthing export`: files in, event lines out."""
+"""`farthing import`: files in."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
-from typing import TextIO
 
 import click
 
 from farthing.capture.logs.files import Source
 from farthing.capture.logs.importer import Options, Tally, import_files
-from farthing.cli.frame import App, as_filter, filter_options, key_values, pass_app, shared_options
+from farthing.cli.frame import App, key_values, pass_app, shared_options
 from farthing.cli.import_logs import FilesOrAgent
 from farthing.cli.tallies import defaults, hashing, tell, values
-from farthing.errors import InputError
 from farthing.pricing.catalog import Catalog
 from farthing.reports import render
 from farthing.reports.blocks import Page
-from farthing.reports.lines import export_lines
 from farthing.reports.text import count, plural
 
 
@@ -82,25 +77,3 @@ def _progress(move: Callable[[int, str], None]) -> Callable[[Source, Tally], Non
         move(sum(reached.values()), f"{count(tally.lines)} lines")
 
     return progress
-
-
-@click.command()
-@click.option(
-    "--out", type=click.File("w", encoding="utf-8", lazy=True), default="-", help="The file. Default: standard output."
-)
-@filter_options
-@shared_options
-@pass_app
-def export(app: App, out: TextIO, since: datetime | None, until: datetime | None, where: tuple[str, ...]) -> None:
-    """Write events as lines that can be imported.
-
-    One JSON object a line, as docs/event-lines.md describes; corrections follow their events. Imported into another
-    ledger they give the same calls; costs are worked out anew there.
-    """
-    chosen = as_filter(since, until, where)
-    if out.name != "-" and app.url.endswith(out.name):
-        raise InputError(f"--out {out.name}: is the ledger itself")
-    with app.store() as store:
-        out.write("")  # a file that cannot be written is told even where there is nothing to write
-        for line in export_lines(store, chosen):
-            out.write(json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str) + "\n")

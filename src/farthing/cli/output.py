@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from farthing.reports.markdown import markdown
 from farthing.reports.plain import plain
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 FORMATS = ("text", "json", "csv", "md", "html")
 
 
@@ -105,9 +107,14 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     for row in rows:
-        writer.writerow(["" if cell is None else _safe(cell) for cell in row])
+        writer.writerow([safe_cell(cell) for cell in row])
     return file.getvalue()
 
 
-def _safe(cell: Any) -> Any:
+def safe_cell(cell: Any) -> Any:
+    """A cell of CSV. Text that a spreadsheet would take for a formula gets an apostrophe; a number never is one."""
+    if cell is None:
+        return ""
+    if isinstance(cell, str) and _NUMBER.fullmatch(cell):
+        return cell
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell

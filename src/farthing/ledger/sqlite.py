@@ -24,6 +24,7 @@ from farthing.ledger.forget import Forgotten, forget
 from farthing.ledger.hot import Hot
 from farthing.ledger.known import Known, beginning_with, by_id, corrections_in, retried
 from farthing.ledger.migrate import bring_up_to_date
+from farthing.ledger.parquet import write_parquet
 from farthing.ledger.places import make_ready
 from farthing.ledger.queue import Group, Queue
 from farthing.ledger.readers import Readers, Reads, SharedReads
@@ -222,6 +223,11 @@ class SqliteStore:
         if self._path == MEMORY:
             raise LedgerError(f"a ledger in memory cannot be {done}: open one in a file")
         return self._path
+
+    def write_parquet(self, path: Path, where: Filter = _EVERYTHING) -> int:
+        """Write events as a Parquet file: see `Store.write_parquet`."""
+        self._read()
+        return write_parquet(self._hot, where, path)
 
     def price_record(self, price_hash: str) -> str | None:
         """The text of a price record that an event was priced with."""

@@ -269,6 +269,9 @@ class Store(Protocol):
     def price_record(self, price_hash: str) -> str | None:
         """The text of a price record that an event was priced with."""
 
+    def write_parquet(self, path: Path, where: Filter = ...) -> int:
+        """Write the events of a filter as a Parquet file, whole or not at all; how many they are."""
+
     def closings(self) -> list[Closing]:
         """The months that were closed, in their order."""
 

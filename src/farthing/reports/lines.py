@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
-from farthing.event import Event, from_us
+from farthing.event import ATTRIBUTION_FIELDS, Event, from_us
 from farthing.ledger.store import Filter, Row, Store
 from farthing.money import pico_to_usd
 from farthing.totals import TOTALS_FIELDS, Totals
@@ -62,6 +64,44 @@ def export_lines(store: Store, where: Filter) -> Iterator[dict[str, Any]]:
             original = store.get(event.corrects, event.attribution.org)
             key = original.dedupe_key if original else None
         yield event_line(event, key)
+
+
+CSV_COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "output_reasoning_tokens")
+CSV_COLUMNS = (
+    *("at", "id", "corrects", "calls", "provider", "model", "requested_model", "operation"),
+    *CSV_COUNTS,
+    *("cost_usd", "price_status", "usage_status", "billing", "billed", "cache_hit", "error"),
+    *ATTRIBUTION_FIELDS,
+    *("metadata", "units", "context", "response_id", "price_hash", "price_reason", "source", "recorded_at"),
+)
+
+
+def csv_row(event: Event) -> list[Any]:
+    """One event as `CSV_COLUMNS`. Of a correction: what it adds, so that every column of numbers may be summed."""
+    counts = event.usage_delta if event.corrects is not None else event.usage.to_dict()
+    own = {name: counts.get(name, 0) for name in CSV_COUNTS}
+    units = {name: str(count) for name, count in counts.items() if name not in CSV_COUNTS}
+    values = {
+        **{name: getattr(event, name) for name in CSV_COLUMNS if name in _PLAIN},
+        **own,
+        **event.attribution.to_dict(),
+        "at": _iso(event.at_us),
+        "recorded_at": _iso(event.recorded_at_us),
+        "cost_usd": None if event.cost_pico is None else f"{pico_to_usd(event.cost_pico):f}",
+        "billed": int(event.billed),
+        "cache_hit": int(event.cache_hit),
+        "metadata": _json(event.attribution.metadata),
+        "units": _json(units),
+        "context": _json(event.context),
+    }
+    return [values.get(name) for name in CSV_COLUMNS]
+
+
+_PLAIN = frozenset(f.name for f in fields(Event))
+
+
+def _json(values: Mapping[str, Any]) -> str | None:
+    return json.dumps(dict(values), ensure_ascii=False, default=str) if values else None
 
 
 def _iso(moment_us: int) -> str:

@@ -9,12 +9,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from fractions import Fraction
 
 from farthing.event import to_us
 from farthing.ledger.store import TIME_FIELDS, Filter, PriceUse, Question, Store
+from farthing.money import PICO_PER_USD
 from farthing.pricing.record import PriceRecord
 from farthing.pricing.resolve import Resolved, context_pairs, resolve
-from farthing.usage import Quantity
+from farthing.usage import CACHE_LIFETIMES, Quantity, Usage
 from farthing.windows import span, zone
 
 STEPS = (32_000, 128_000, 200_000, 256_000, 272_000)
@@ -121,3 +123,35 @@ class Prices:
 
 def _start(record: PriceRecord) -> int:
     return to_us(record.valid_from) if record.valid_from else 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRates:
+    """Picodollars of one token of each kind, and of all tokens written to a cache, each at the rate of its lifetime."""
+
+    plain: Fraction
+    read: Fraction
+    write: Fraction
+    output: Fraction
+    written: Fraction
+
+
+def token_rates(lot: Lot, prices: Prices) -> TokenRates:
+    """What a lot's tokens cost; all 0 where it has no price record."""
+    price = prices.of(lot)
+    if price is None:
+        return TokenRates(Fraction(0), Fraction(0), Fraction(0), Fraction(0), Fraction(0))
+    call = Usage(input_tokens=max(lot.size, 1))
+
+    def rate(unit: str, instead: Fraction = Fraction(0)) -> Fraction:
+        found = price.rate(unit, call)
+        return instead if found is None else found * PICO_PER_USD
+
+    plain = rate("input_tokens")
+    usual = rate("cache_write_tokens", plain)
+    left, written = Fraction(lot.unit("cache_write_tokens")), Fraction(0)
+    for lifetime in CACHE_LIFETIMES:
+        tokens = Fraction(lot.unit(f"cache_write_{lifetime}_tokens"))
+        written += tokens * rate(f"cache_write_{lifetime}_tokens", usual)
+        left -= tokens
+    return TokenRates(plain, rate("cache_read_tokens", plain), usual, rate("output_tokens"), written + left * usual)

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from farthing.ledger.store import Filter, Question, Store
-from farthing.money import PICO_PER_USD
-from farthing.reports.lots import Lot, Prices, lots
+from farthing.reports.lots import Lot, Prices, lots, token_rates
 from farthing.reports.periods import Period
 from farthing.reports.split import rounded
-from farthing.usage import CACHE_LIFETIMES, Usage
 
 PARTS = ("volume", "model mix", "tokens per call", "caching", "price", "other")
 WORDS = {
@@ -200,7 +198,7 @@ def _uses(found: Iterable[Lot], prices: Prices) -> dict[Model, Use]:
         input_, read, write, output = (
             int(lot.unit(name)) for name in ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
         )
-        rates = _rates(lot, prices)
+        rates = token_rates(lot, prices)
         for name, amount in (
             ("calls", lot.calls),
             ("cost", lot.cost_pico),
@@ -239,34 +237,3 @@ def _use(held: Mapping[str, Fraction]) -> Use:
         write_rate=rate("write_paid", held["write"], rate("write_list", held["input"], plain)),
         output_rate=rate("output_paid", held["output"], _ZERO),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Rates:
-    """Picodollars of one token of each kind, and of all tokens written to a cache, each at the rate of its lifetime."""
-
-    plain: Fraction
-    read: Fraction
-    write: Fraction
-    output: Fraction
-    written: Fraction
-
-
-def _rates(lot: Lot, prices: Prices) -> _Rates:
-    price = prices.of(lot)
-    if price is None:
-        return _Rates(_ZERO, _ZERO, _ZERO, _ZERO, _ZERO)
-    call = Usage(input_tokens=max(lot.size, 1))
-
-    def rate(unit: str, instead: Fraction = _ZERO) -> Fraction:
-        found = price.rate(unit, call)
-        return instead if found is None else found * PICO_PER_USD
-
-    plain = rate("input_tokens")
-    usual = rate("cache_write_tokens", plain)
-    left, written = Fraction(lot.unit("cache_write_tokens")), _ZERO
-    for lifetime in CACHE_LIFETIMES:
-        tokens = Fraction(lot.unit(f"cache_write_{lifetime}_tokens"))
-        written += tokens * rate(f"cache_write_{lifetime}_tokens", usual)
-        left -= tokens
-    return _Rates(plain, rate("cache_read_tokens", plain), usual, rate("output_tokens"), written + left * usual)
