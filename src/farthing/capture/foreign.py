@@ -147,7 +147,7 @@ class Sightings:
 
         ended_us: when its report ended; of: what `forget` knows it by.
         """
-        if call.usage is None or call.at_us is None or call.response_id is not None:
+        if call.at_us is None or call.response_id is not None:
             record()
             return
         with self._lock:
@@ -200,7 +200,7 @@ class Sightings:
     def _heard(self, event: Event, _: scopes.Frame | None) -> None:
         if event.calls != 1 or event.source.startswith(self._own):
             return
-        counts = _counts(event)
+        counts = (event.usage.input_tokens, event.usage.output_tokens)
         with self._lock:
             for held in self._held:
                 if _counts(held.call) == counts and (held.call.at_us or 0) <= event.at_us <= held.ended_us:
@@ -213,7 +213,8 @@ class Sightings:
 
     def _claimed(self, call: Call, at_us: int) -> bool:
         """Whether a recorded call is this one; it is then taken."""
-        alike = self._recent.get(_counts(call), deque())
+        counts = _counts(call)
+        alike = deque() if counts is None else self._recent.get(counts, deque())
         for event in alike:
             if at_us <= event.at_us:
                 alike.remove(event)
@@ -221,8 +222,9 @@ class Sightings:
         return False
 
 
-def _counts(one: Call | Event) -> tuple[int, int]:
-    return (0, 0) if one.usage is None else (one.usage.input_tokens, one.usage.output_tokens)
+def _counts(one: Call) -> tuple[int, int] | None:
+    """By what a report is known; one that tells no usage, by nothing."""
+    return None if one.usage is None else (one.usage.input_tokens, one.usage.output_tokens)
 
 
 _all: weakref.WeakSet[Sightings] = weakref.WeakSet()
