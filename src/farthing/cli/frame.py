@@ -17,7 +17,7 @@ from farthing.cli.times import FORMS, moment
 from farthing.config import Settings, default_ledger_url, load_settings
 from farthing.errors import FarthingError, InputError
 from farthing.event import to_us
-from farthing.ledger.open import open_ledger
+from farthing.ledger.open import is_there, open_ledger
 from farthing.ledger.store import KEY_FIELD, STATUS_FIELDS, TEXT_FIELDS, Durability, Filter, Store
 from farthing.reports import render
 from farthing.reports.blocks import Page
@@ -47,8 +47,10 @@ class App:
         return self.ledger or default_ledger_url(self.settings)
 
     @contextmanager
-    def store(self, durability: Durability = "commit") -> Iterator[Store]:
-        """The ledger, open; closed at the end."""
+    def store(self, durability: Durability = "commit", *, may_be_new: bool = False) -> Iterator[Store]:
+        """The ledger, open; closed at the end. One that was named and is not there: InputError, unless it may be new."""
+        if self.ledger is not None and not may_be_new and not is_there(self.ledger):
+            raise InputError(f"there is no ledger at {self.ledger}: check the path; record and import make new ones")
         with open_ledger(self.url, durability=durability) as store:
             yield store
 

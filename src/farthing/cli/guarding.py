@@ -22,7 +22,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 @contextmanager
 def guard_of(app: App) -> Iterator[tuple[Guard, Store]]:
     """The budgets of the ledger, and the ledger."""
-    with app.store() as store:
+    with app.store(may_be_new=True) as store:
         yield Guard(lambda: store), store
 
 

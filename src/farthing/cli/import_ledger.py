@@ -24,7 +24,7 @@ def ledger_command() -> click.Command:
     def command(app: App, ledgers: tuple[Path, ...]) -> None:
         page = Page()
         said = {}
-        with app.store() as store:
+        with app.store(may_be_new=True) as store:
             for ledger in ledgers:
                 counts = absorb(store, ledger)
                 said[str(ledger)] = asdict(counts)

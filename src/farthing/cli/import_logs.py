@@ -102,7 +102,10 @@ def agent_command(name: str) -> click.Command:
         places = list(paths) or log.places(os.environ, Path.home())
         if not live and not log.files(places):
             raise InputError(f"no logs of {name} in {', '.join(map(str, places))}; name a folder that has some")
-        with app.store() as store, Positions(positions_path(store.url), org=options.attribute.org) as positions:
+        with (
+            app.store(may_be_new=True) as store,
+            Positions(positions_path(store.url), org=options.attribute.org) as positions,
+        ):
             reader = AgentImport(log, store, Catalog.default(), positions, options)
             bad = _follow(app, reader, places, store, every) if live else _once(app, reader, places)
         if bad:

@@ -90,7 +90,7 @@ def tool_command(name: str) -> click.Command:
             attribute=defaults(app, attributes),
             finish=hashing(app),
         )
-        with app.store() as store, render.progress("reading", None, sys.stderr) as move:
+        with app.store(may_be_new=True) as store, render.progress("reading", None, sys.stderr) as move:
 
             def progress(tally: Tally, total: int | None) -> None:
                 of = f" of {count(total)}" if total else ""

@@ -59,7 +59,7 @@ def import_(
     )
     prices = Catalog.default()
     sizes = [Path(name).stat().st_size for name in files if name != "-" and Path(name).is_file()]
-    with app.store() as store, render.progress("importing", sum(sizes) or None, sys.stderr) as move:
+    with app.store(may_be_new=True) as store, render.progress("importing", sum(sizes) or None, sys.stderr) as move:
         tally = import_files(files, store, prices, options=options, stdin=sys.stdin.buffer, progress=_progress(move))
     page = Page()
     tell(page, tally, f"from {plural(tally.lines, 'line')}")

@@ -51,7 +51,7 @@ def record(app: App, /, **given: Any) -> None:
         details["usage"] = usage
     if given["response"] is not None:
         details["response"] = given["response"].read()
-    with app.store() as store:
+    with app.store(may_be_new=True) as store:
         tracker = CostTracker(ledger=store)
         try:
             event = tracker.record(given["model"], **details)

@@ -97,7 +97,7 @@ def _summary(app: App, launch: str, started_us: int) -> str:
     """One line: calls, tokens, cost, and what is not known."""
     where = Filter(since_us=started_us, equals={f"metadata.{LAUNCH}": launch})
     try:
-        with app.store() as store:
+        with app.store(may_be_new=True) as store:
             rows = store.totals(Question(where=where))
     except LedgerError as error:
         return f"farthing: {error}"

@@ -41,6 +41,12 @@ def _path(url: str | Path | None) -> str | Path:
     return unquote(rest[1:]) or MEMORY
 
 
+def is_there(url: str | Path) -> bool:
+    """Whether the ledger exists; one in memory always does."""
+    path = _path(url)
+    return str(path) == MEMORY or Path(path).expanduser().exists()
+
+
 def place_of(url: str | Path) -> str:
     """The file of a ledger. LedgerUnavailable for one in memory."""
     path = _path(url)
