@@ -12,6 +12,7 @@ from farthing.ledger import duck, terms
 from farthing.ledger.duck import FileGone
 from farthing.ledger.hot import DERIVED, EVERY, INTEGERS, Hot, Moment
 from farthing.ledger.rows import TOKEN_COLUMNS
+from farthing.ledger.seal import LAYOUT
 from farthing.ledger.segments import Segment
 from farthing.ledger.store import TIME_FIELDS, Filter, Question, Row, Top
 from farthing.ledger.terms import Term
@@ -83,7 +84,7 @@ def relation(hot: Hot, asked: Filter, fields: Sequence[str], columns: Collection
     moment = hot.moment(needed)
     segments = moment.sealed.of(org=asked.org, since_us=asked.since_us, until_us=asked.until_us)
     with duck.query() as query:
-        source = union(query, moment, segments)
+        source = union(query, moment, segments, needed)
         corrected = moment.corrections or any(segment.corrections for segment in segments)
 
         def odd(key: str) -> list[str]:
@@ -108,16 +109,21 @@ def relation(hot: Hot, asked: Filter, fields: Sequence[str], columns: Collection
         )
 
 
-def union(query: duck.Query, moment: Moment, segments: Sequence[Segment]) -> str:
-    """A parenthesised SELECT of the rows of these segments and the hot ones."""
+def union(query: duck.Query, moment: Moment, segments: Sequence[Segment], columns: Collection[str]) -> str:
+    """A parenthesised SELECT of these columns of the rows of these segments and the hot ones."""
     parts = []
+    names = [name for name in EVERY if name in columns]
     if segments:
         files = ", ".join(duck.quoted(moment.sealed.path(segment)) for segment in segments)
-        by_name = ", union_by_name = true" if len({segment.columns for segment in segments}) > 1 else ""
-        parts.append(f"SELECT * FROM read_parquet([{files}]{by_name})")
+        if {segment.columns for segment in segments} == {LAYOUT}:
+            listed = ", ".join("date" if name == "day" else f'"{name}"' for name in names)
+            parts.append(f"SELECT {listed} FROM read_parquet([{files}])")
+        else:
+            parts.append(f"SELECT * FROM read_parquet([{files}], union_by_name = true)")
     if moment.rows is not None:
-        query.show("hot_rows", moment.rows)
-        parts.append(hot_select(moment.rows))
+        narrow = moment.rows.select([name for name in names if name in moment.rows.schema.names])
+        query.show("hot_rows", narrow)
+        parts.append(hot_select(narrow))
     if not parts:
         kinds = ", ".join(f'NULL::{kind_of(name)} AS "{name}"' for name in EVERY if name != "day")
         return f"(SELECT {kinds}, NULL::DATE AS date WHERE FALSE)"

@@ -13,6 +13,7 @@ import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from hashlib import md5
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,22 @@ class Run:
 
     def find(self, wanted: int) -> list[int]:
         """The words of a digest; empty where it is not in this run."""
-        place = bisect_left(self.digests, wanted)
+        place = self._place(wanted)
         found = []
         while place < self.rows and self.digests[place] == wanted:
             found.append(self._words[self.rows + place])
             place += 1
         return found
+
+    def _place(self, wanted: int) -> int:
+        """Where the digest is, or would be. Digests are spread evenly: it is near where that says, on few pages."""
+        digests, rows = self.digests, self.rows
+        guess = wanted * rows >> 64
+        reach = 8 + 4 * isqrt(rows)
+        low, high = max(guess - reach, 0), min(guess + reach, rows)
+        if (low == 0 or digests[low - 1] < wanted) and (high == rows or digests[high] >= wanted):
+            return bisect_left(digests, wanted, low, high)
+        return bisect_left(digests, wanted)
 
     def table(self) -> Any:
         """Both parts as an Arrow table: digest, word."""

@@ -32,15 +32,16 @@ def days(sealed: Sealed, entry: Prepared) -> list[int] | None:
     """None where the entry's event is not sealed for sure; [] where it is, and says nothing new; else where to look."""
     event = entry.event
     org = event.attribution.org
-    found = [] if _is_newer(event.id, sealed) else sealed.keys.find(org, event.id)
-    if event.dedupe_key != event.id:
-        found += sealed.keys.find(org, event.dedupe_key)
-    if not found:
-        return None
-    observed = observed_digest(entry.row)
-    if any(said == observed for said, _ in found):
-        return []
-    return sorted({day for _, day in found})
+    found: list[tuple[int, int]] = []
+    for key in (event.dedupe_key, event.id) if event.dedupe_key != event.id else (event.id,):
+        if key == event.id and _is_newer(key, sealed):
+            continue
+        if hits := sealed.keys.find(org, key):
+            observed = observed_digest(entry.row)
+            if any(said == observed for said, _ in hits):
+                return []
+            found += hits
+    return sorted({day for _, day in found}) if found else None
 
 
 def _is_newer(event_id: str, sealed: Sealed) -> bool:
@@ -69,6 +70,13 @@ def by_id(sealed: Sealed, event_id: str, org: str | None) -> Event | None:
             if found:
                 return found[0]
     return None
+
+
+def by_key(sealed: Sealed, key: str, org: str) -> Event | None:
+    """The sealed event with this dedupe key, where that is not its id."""
+    where = [day for _, day in sealed.keys.find(org, key)]
+    found = read(sealed, _files(sealed, org, where), "dedupe_key = ?", (key,)) if where else []
+    return found[0] if found else None
 
 
 def corrections_in(sealed: Sealed, original: Event) -> list[Event]:
