@@ -24,15 +24,15 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"budgets"}),
     frozenset({"reports"}),
     frozenset({"optimize"}),
-    frozenset({"tracker", "details", "recording", "running", "answers", "traces", "classic", "testing", "tenants"}),
+    frozenset({"tracker", "details", "recording", "running", "answers", "traces", "testing", "tenants"}),
     frozenset({"capture"}),
-    frozenset({"alerts"}),
+    frozenset({"alerts", "classic"}),
     frozenset({"server"}),
     frozenset({"cli", "sample", "__main__"}),
 )
 ONE_FAMILY = (
     {"errors", "money", "usage", "event", "totals", "scopes", "policy", "windows"},
-    {"tracker", "details", "recording", "running", "answers", "traces", "classic", "testing", "tenants"},
+    {"tracker", "details", "recording", "running", "answers", "traces", "testing", "tenants"},
     {"cli", "sample", "__main__"},
 )
 VALUES = {"errors", "money", "usage", "event", "totals", "scopes", "policy", "windows"}

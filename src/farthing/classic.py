@@ -8,32 +8,47 @@ Everything recorded here lands in the ledger of the tracker behind it, like any 
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from farthing.event import new_id
+from farthing.budgets.reservation import Reservation
+from farthing.capture.budgeted import with_budget
+from farthing.errors import BudgetExceededError, InputError
+from farthing.event import from_us, new_id, now_us
+from farthing.policy import count_of, money
 from farthing.pricing import calculate_cost
 from farthing.pricing.catalog import Catalog
 from farthing.recording import NO_MODEL
 from farthing.running import TokenUsage
+from farthing.tenants import TenantCostTracker
 from farthing.traces import TRACE, Trace
 from farthing.tracker import CostTracker
 from farthing.usage import UNITS, Usage
 
 __all__ = [
+    "BUDGET_THRESHOLDS",
     "MODEL_PRICING",
     "PRICING",
+    "BudgetDashboard",
+    "BudgetExceededError",
     "CostTracker",
     "Generation",
     "Langfuse",
+    "TenantCostTracker",
+    "TokenBudget",
     "TokenCounter",
     "TokenUsage",
     "TraceHandle",
     "UsageTracker",
     "calculate_cost",
+    "check_budget",
+    "log_budget_alert",
+    "set_budget_thresholds",
+    "with_budget",
 ]
 
 
@@ -226,13 +241,18 @@ class TokenCounter:
     def __init__(self, tracker: CostTracker | None = None) -> None:
         self.tracker = tracker or CostTracker()
         self.usage: dict[str, dict[str, TokenUsage]] = defaultdict(lambda: defaultdict(TokenUsage))
+        self.holds: dict[str, deque[Reservation]] = defaultdict(deque)
         self._lock = threading.Lock()
 
     def record(
         self, agent_name: str, task_id: str, prompt_tokens: int, completion_tokens: int, model: str | None = None
     ) -> None:
-        """Records the tokens of one call; without a model its cost is not known."""
-        self.tracker.record(model or NO_MODEL, prompt_tokens, completion_tokens, agent_name, task=task_id)
+        """Records the tokens of one call; without a model its cost is not known. It ends what a `TokenBudget` held."""
+        waiting = self.holds.get(agent_name)
+        held = waiting.popleft() if waiting else None
+        self.tracker.record(
+            model or NO_MODEL, prompt_tokens, completion_tokens, agent_name, task=task_id, reservation=held
+        )
         with self._lock:
             self.usage[agent_name][task_id] += TokenUsage(
                 prompt_tokens, completion_tokens, prompt_tokens + completion_tokens
@@ -287,3 +307,161 @@ class UsageTracker:
     def report(self) -> dict[str, Any]:
         """total_tokens, total_cost_usd (four decimals) and calls_by_model."""
         return self.tracker.report()
+
+
+# --- budgets -------------------------------------------------------------------------------------------------------
+
+BUDGET_THRESHOLDS = {
+    "per_call_max": 1.00,
+    "per_session_max": 10.00,
+    "per_user_daily": 50.00,
+    "org_daily": 1000.00,
+}
+"""US dollars from which on an alert is raised."""
+
+_LEVELS = {"call": "per_call_max", "session": "per_session_max", "user": "per_user_daily", "org": "org_daily"}
+
+
+def check_budget(cost: float, level: str, entity_id: str) -> bool:
+    """Whether a cost in US dollars is above its level's threshold; then it is logged, too.
+
+    level: call, session, user or org, also as `per_call`, `per_user_daily`, ...; of user and org the cost of a day.
+    """
+    key = _LEVELS.get(level.removeprefix("per_").removesuffix("_max").removesuffix("_daily"))
+    if key is None:
+        raise InputError(f"level = {level!r}: must be one of {', '.join(_LEVELS)}")
+    threshold = BUDGET_THRESHOLDS.get(key)
+    if threshold is None or money(cost, "cost") <= money(threshold, key):
+        return False
+    log_budget_alert(level, entity_id, cost, threshold)
+    return True
+
+
+def log_budget_alert(level: str, entity_id: str, cost: float, threshold: float) -> None:
+    """Says in the log that a threshold was passed."""
+    told = {"farthing_budget": {"level": level, "entity_id": entity_id, "cost": cost, "threshold": threshold}}
+    logging.getLogger("farthing.budgets").warning(
+        "budget: %s %s came to $%.4f, above $%.2f", level, entity_id, cost, threshold, extra=told
+    )
+
+
+def set_budget_thresholds(tracker: CostTracker, mode: str = "soft") -> None:
+    """Makes budgets of `BUDGET_THRESHOLDS`, which watch every call by themselves; `hard`: and refuse."""
+    scopes = {"per_user_daily": ("user=*", "day"), "org_daily": (None, "day")}
+    scopes |= {"per_call_max": (None, "call"), "per_session_max": (None, "session")}
+    for key, usd in BUDGET_THRESHOLDS.items():
+        scope, per = scopes[key]
+        tracker.guard.set(scope, usd=usd, per=per, mode=mode, name=key, by="farthing.classic")
+
+
+_PERIODS = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month"}
+_LABELS = {"hourly": "%Y-%m-%d %H", "daily": "%Y-%m-%d", "weekly": "%G-W%V", "monthly": "%Y-%m"}
+
+
+class TokenBudget:
+    """Limits in tokens for agents and for periods (UTC), which hold in every process of the counter's ledger."""
+
+    def __init__(self, counter: TokenCounter) -> None:
+        self.counter = counter
+        self.agent_limits: dict[str, int] = {}
+        self.period_limits: dict[str, int] = {}
+
+    def set_agent_limit(self, agent_name: str, max_tokens: int) -> None:
+        """Limits all that an agent may use. 0 is a limit, too."""
+        self._guard.set({"agent": agent_name}, tokens=max_tokens, name=f"tokens of {agent_name}", by="TokenBudget")
+        self.agent_limits[agent_name] = max_tokens
+
+    def set_period_limit(self, period_name: str, max_tokens: int) -> None:
+        """Limits what all agents together may use in a period: hourly, daily, weekly or monthly."""
+        per = _PERIODS.get(period_name)
+        if per is None:
+            raise InputError(f"period {period_name!r}: must be one of {', '.join(_PERIODS)}")
+        self._guard.set(None, tokens=max_tokens, per=per, name=f"{period_name} tokens", by="TokenBudget")
+        self.period_limits[period_name] = max_tokens
+
+    async def check_and_apply_budget(self, agent_name: str, estimated_tokens: int) -> bool:
+        """Whether the call may be made; then its tokens are held until `counter.record` says what it really used.
+
+        A call that is never recorded counts as estimated.
+        """
+        tokens = count_of(estimated_tokens, "estimated_tokens")
+        try:
+            held = await self._guard.areserve(agent=agent_name, usd=0, tokens=tokens, gone=True)
+        except BudgetExceededError:
+            return False
+        if held.covered:
+            self.counter.holds[agent_name].append(held)
+        return True
+
+    @property
+    def period_usage(self) -> dict[str, int]:
+        """Tokens spent and held in the present window of each limited period: {"daily:2026-11-22": 1200}."""
+        return {label: used for label, used, _ in self._periods()}
+
+    def _periods(self) -> Iterator[tuple[str, int, str]]:
+        names = {f"{period} tokens": period for period in self.period_limits}
+        now = from_us(now_us())
+        for standing in self._guard.status():
+            if (period := names.get(standing.budget.name)) is not None:
+                used = max(0, standing.posted + standing.reserved - standing.granted)
+                moment = from_us(standing.start_us) if standing.start_us else now
+                yield f"{period}:{moment.strftime(_LABELS[period])}", used, standing.budget.name
+
+    def reset_period(self) -> None:
+        """Gives every period its whole limit again, as an entry in the history of its account."""
+        for name in {name for _, _, name in self._periods()}:
+            self._guard.reset(name, by="TokenBudget", reason="reset_period()")
+
+    @property
+    def _guard(self) -> Any:
+        return self.counter.tracker.guard
+
+
+class BudgetDashboard:
+    """How the agents of a counter stand against their limits."""
+
+    BLENDED_RATE = 0.003
+    """US dollars per 1,000 tokens of calls whose model nobody named; all others have their own price."""
+
+    def __init__(self, counter: TokenCounter, budgets: TokenBudget) -> None:
+        self.counter = counter
+        self.budgets = budgets
+
+    def current_status(self) -> dict[str, Any]:
+        """Agents, all together, and periods; JSON can hold it: a limit that is missing is None."""
+        costs = self._costs()
+        agents: dict[str, dict[str, Any]] = {}
+        for agent in list(self.counter.usage):
+            usage = self.counter.agent_total(agent)
+            limit = self.budgets.agent_limits.get(agent)
+            agents[agent] = {
+                "total_tokens": usage.total_tokens,
+                "prompt_tokens": usage.prompt_tokens,
+                "completion_tokens": usage.completion_tokens,
+                "budget_limit": limit,
+                "percent_used": 0.0 if limit is None else 100.0 if not limit else usage.total_tokens / limit * 100,
+                "estimated_cost": costs.get(agent, 0.0),
+            }
+        together = {
+            "total_tokens": sum(one["total_tokens"] for one in agents.values()),
+            "total_cost": sum(one["estimated_cost"] for one in agents.values()),
+        }
+        return {"agents": agents, "global": together, "period_usage": self.budgets.period_usage}
+
+    def _costs(self) -> dict[str, float]:
+        """What each agent's calls cost; those without a price at the blended rate."""
+        costs: dict[str, float] = defaultdict(float)
+        tracker = self.counter.tracker
+        for row in tracker.breakdown("agent", "price_status", recorder=tracker.recorder):
+            agent, status = row.key
+            unknown = row.totals.total_tokens * self.BLENDED_RATE / 1000 if status == "unpriced" else 0.0
+            costs[str(agent)] += row.totals.cost + unknown
+        return costs
+
+    def budget_alert(self, threshold: float = 0.8) -> list[str]:
+        """A line for each agent that has used this part of its limit, or more."""
+        return [
+            f"{agent}: {info['percent_used']:.0f}% of budget used ({info['total_tokens']:,} tokens)"
+            for agent, info in self.current_status()["agents"].items()
+            if info["budget_limit"] is not None and info["percent_used"] >= threshold * 100
+        ]

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 import farthing
-from farthing import testing
+from farthing import classic, testing
 from farthing.classic import MODEL_PRICING, Langfuse, calculate_cost
 
 USAGE = {"input_tokens": 1500, "output_tokens": 350}
@@ -121,3 +121,47 @@ def test_no_call_is_unattributed_silently() -> None:
         tracker.record("m", 250_000, 0)
         assert tracker.unattributed_share() == 0.25
         assert tracker.by_agent() == {"researcher": 0.75, "unattributed": 0.25}
+
+
+# --- budget thresholds -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("level", "cost", "alert"),
+    [
+        ("per_call", 1.01, True),
+        ("per_call", 1.00, False),
+        ("per_session", 10.01, True),
+        ("user", 50.01, True),
+        ("per_user_daily", 50.00, False),
+        ("org", 1000.01, True),
+    ],
+)
+def test_check_budget(level: str, cost: float, alert: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Above its threshold a cost is logged, with whose it is. (The sample's code looks for `<level>_max` only, so that
+    its two daily thresholds never fire; here they do.)"""
+    assert classic.check_budget(cost, level, "user_abc") is alert
+    assert [("user_abc" in r.getMessage(), r.levelname) for r in caplog.records] == [(True, "WARNING")] * alert
+
+
+def test_a_threshold_of_nothing_is_a_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """(The sample's code takes 0 for no threshold, an unknown level for a call that is within it, and NaN, too.)"""
+    monkeypatch.setitem(classic.BUDGET_THRESHOLDS, "per_call_max", 0.0)
+    assert classic.check_budget(0.01, "per_call", "x") and not classic.check_budget(0.0, "per_call", "x")
+    with pytest.raises(farthing.InputError, match="level = 'per_cal'"):
+        classic.check_budget(5, "per_cal", "x")
+    with pytest.raises(farthing.InputError, match="finite"):
+        classic.check_budget(float("nan"), "per_call", "x")
+
+
+def test_the_thresholds_as_budgets_that_watch_by_themselves() -> None:
+    """Per call, session, user and day, organisation and day: alerts without anybody calling check_budget."""
+    with testing.tracker({"m": (1, 0)}) as tracker:
+        classic.set_budget_thresholds(tracker)
+        told: list[str] = []
+        tracker.guard.on_alert = lambda alert: told.append(f"{alert.budget} {alert.place} {alert.rule}")
+        for _ in range(3):
+            tracker.record("m", 20_000_000, 0, user="user_abc", session="s1")
+        assert "per_user_daily user=user_abc threshold:1" in told
+        assert "per_session_max session=s1 threshold:1" in told
+        assert not any("org_daily" in line for line in told)

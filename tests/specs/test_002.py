@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
 from decimal import Decimal
 
@@ -9,7 +11,8 @@ import pytest
 
 import farthing
 from farthing import testing
-from farthing.classic import TokenCounter, TokenUsage
+from farthing.budgets.presets import PRESETS
+from farthing.classic import BudgetDashboard, TokenBudget, TokenCounter, TokenUsage
 
 
 @pytest.fixture
@@ -132,3 +135,143 @@ def test_every_dimension(dimension: str) -> None:
         assert len(rows) > 1
         assert sum(row.totals.cost_pico for row in rows) == tracker.totals().cost_pico
         assert sum(row.totals.total_tokens for row in rows) == tracker.totals().total_tokens
+
+
+# --- step 2: budgets -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def budget(counter: TokenCounter) -> TokenBudget:
+    """A budget over the counter."""
+    return TokenBudget(counter)
+
+
+def allowed(budget: TokenBudget, agent: str, tokens: int) -> bool:
+    """The sample's coroutine, run."""
+    return asyncio.run(budget.check_and_apply_budget(agent, tokens))
+
+
+def test_an_agents_limit(counter: TokenCounter, budget: TokenBudget) -> None:
+    """A call that would go over is not allowed; what is denied uses nothing up."""
+    budget.set_agent_limit("researcher", 1000)
+    assert allowed(budget, "researcher", 600)
+    counter.record("researcher", "t1", 500, 100)
+    assert not allowed(budget, "researcher", 500)
+    assert allowed(budget, "researcher", 400)
+    assert allowed(budget, "somebody-else", 10**9)
+
+
+def test_a_limit_of_nothing_denies(budget: TokenBudget) -> None:
+    """(The sample's code takes a limit of 0 for none.)"""
+    budget.set_agent_limit("a", 0)
+    assert not allowed(budget, "a", 1)
+
+
+def test_calls_at_once_do_not_pass_together(budget: TokenBudget) -> None:
+    """(The sample's code checks first and counts later, so that all of them pass.)"""
+    budget.set_agent_limit("a", 1000)
+
+    async def crowd() -> list[bool]:
+        return await asyncio.gather(*(budget.check_and_apply_budget("a", 100) for _ in range(30)))
+
+    assert sum(asyncio.run(crowd())) == 10
+
+
+def test_a_period_limit(counter: TokenCounter, budget: TokenBudget) -> None:
+    """(The sample's code counts under `daily:2024-01-15` and compares under `daily`, so that it never denies.)"""
+    budget.set_period_limit("daily", 1000)
+    budget.set_period_limit("monthly", 10_000)
+    assert allowed(budget, "a", 900)
+    assert not allowed(budget, "b", 200)
+    (day, used), *_ = sorted(budget.period_usage.items())
+    assert day.startswith("daily:20") and used == 900
+    with pytest.raises(farthing.InputError, match="fortnightly"):
+        budget.set_period_limit("fortnightly", 5)
+
+
+def test_what_was_estimated_becomes_what_was_used(counter: TokenCounter, budget: TokenBudget) -> None:
+    """(The sample's code never takes an estimate back.)"""
+    budget.set_period_limit("daily", 1000)
+    assert allowed(budget, "a", 900)
+    counter.record("a", "t1", 90, 10)
+    assert list(budget.period_usage.values()) == [100]
+    assert allowed(budget, "a", 900)
+
+
+def test_resetting_a_period_is_an_adjustment_that_stays_visible(counter: TokenCounter, budget: TokenBudget) -> None:
+    """The limit is there again; what was spent is not forgotten. (The sample's code clears its dictionary.)"""
+    budget.set_period_limit("daily", 1000)
+    counter.record("a", "t1", 1000, 0)
+    assert not allowed(budget, "a", 1)
+    budget.reset_period()
+    assert list(budget.period_usage.values()) == [0]
+    assert allowed(budget, "a", 1000)
+    guard = counter.tracker.guard
+    (standing,) = guard.status()
+    assert (standing.posted, standing.granted) == (1000, 1000)
+    assert guard.accounts.audit().holds_true
+
+
+# --- step 4: the dashboard -------------------------------------------------------------------------------------------
+
+
+def test_the_status_of_all_agents(counter: TokenCounter, budget: TokenBudget) -> None:
+    """The sample's keys, and JSON can hold them: a missing limit is None. (The sample's is infinite.)"""
+    dashboard = BudgetDashboard(counter, budget)
+    budget.set_agent_limit("researcher", 2000)
+    budget.set_agent_limit("none", 0)
+    counter.record("researcher", "t1", 1000, 500, model="gpt-4o")
+    counter.record("free", "t2", 100, 0)
+    counter.record("none", "t3", 1, 0)
+    status = json.loads(json.dumps(dashboard.current_status(), allow_nan=False))
+    assert status["agents"]["researcher"] == {
+        "total_tokens": 1500,
+        "prompt_tokens": 1000,
+        "completion_tokens": 500,
+        "budget_limit": 2000,
+        "percent_used": 75.0,
+        "estimated_cost": 0.0075,
+    }
+    assert status["agents"]["free"]["budget_limit"] is None and status["agents"]["free"]["percent_used"] == 0
+    assert status["agents"]["none"]["percent_used"] == 100.0
+    assert status["global"]["total_tokens"] == 1601
+    assert status["global"]["total_cost"] == pytest.approx(0.0075 + 101 * 0.003 / 1000)
+    assert status["period_usage"] == {}
+
+
+def test_the_cost_is_that_of_the_model(counter: TokenCounter, budget: TokenBudget) -> None:
+    """(The sample's code takes $0.003 per 1,000 tokens for every model; here only where nobody named one.)"""
+    counter.record("a", "t", 0, 1_000_000, model="gpt-4o")
+    assert BudgetDashboard(counter, budget).current_status()["agents"]["a"]["estimated_cost"] == 10.0
+
+
+def test_alerts_in_the_samples_words(counter: TokenCounter, budget: TokenBudget) -> None:
+    """Agents that have used so much of their limit, or more; those without a limit never."""
+    dashboard = BudgetDashboard(counter, budget)
+    for agent, tokens in (("a", 1700), ("b", 1600), ("c", 1599), ("d", 5000)):
+        if agent != "d":
+            budget.set_agent_limit(agent, 2000)
+        counter.record(agent, "t", tokens, 0)
+    assert dashboard.budget_alert() == ["a: 85% of budget used (1,700 tokens)", "b: 80% of budget used (1,600 tokens)"]
+    assert dashboard.budget_alert(0.9) == []
+
+
+# --- planning --------------------------------------------------------------------------------------------------------
+
+PLANNING = [
+    ("Customer Support", 500_000, 150),
+    ("Research Agent", 2_000_000, 600),
+    ("Code Generation", 3_000_000, 900),
+    ("Data Analysis", 1_000_000, 300),
+    ("Internal Tooling", 200_000, 60),
+]
+
+
+def test_the_planning_table() -> None:
+    """The table's agent types are presets: a limit of tokens a day, and one of dollars a month."""
+    assert [(one.title, one.daily_tokens, one.monthly_usd) for one in PRESETS] == PLANNING
+    with testing.tracker() as tracker:
+        for budget in PRESETS[1].budgets("researcher"):
+            tracker.guard.set(budget)
+        stands = {(one.budget.window, one.budget.unit): one.limit for one in tracker.guard.status()}
+    assert stands == {("day", "tokens"): 2_000_000, ("month", "usd"): 600 * 10**12}

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from farthing import testing
-from farthing.classic import PRICING, UsageTracker
+from farthing.classic import PRICING, BudgetExceededError, UsageTracker, with_budget
 
 
 def test_its_prices() -> None:
@@ -119,3 +119,45 @@ def test_threads_share_a_tracker() -> None:
     for thread in threads:
         thread.join()
     assert tracker.report() == {"total_tokens": 2800, "total_cost_usd": 0.04, "calls_by_model": {"gpt-4": 400}}
+
+
+def test_with_budget() -> None:
+    """The sample's decorator: once the limit is reached, the function is not run.
+
+    (The sample's compares with the sum of everything in the process, looks only before the call, so that the last one
+    may cost any amount, and does not wait for coroutines. Here the function's own calls count, and one that is
+    instrumented or reserved must fit before it leaves.)
+    """
+    tracker = testing.tracker({"gpt-4": (30, 60)})
+    done = []
+
+    @with_budget(max_cost_usd=10.0)
+    def expensive_operation(prompt: str) -> str:
+        """Operation with budget protection."""
+        tracker.record("gpt-4", 100_000, 50_000)
+        done.append(prompt)
+        return prompt.upper()
+
+    tracker.record("gpt-4", 10_000_000, 0)
+    assert expensive_operation("a") == "A" and expensive_operation("b") == "B"
+    assert expensive_operation.__doc__ == "Operation with budget protection."
+    with pytest.raises(BudgetExceededError, match=r"\$10\.00"):
+        expensive_operation("c")
+    assert done == ["a", "b"]
+
+
+def test_a_call_that_would_go_over_is_not_made() -> None:
+    """Inside the decorated function a call that asks first must fit what is left."""
+    tracker = testing.tracker({"gpt-4": (30, 60)})
+
+    @with_budget(max_cost_usd=1)
+    def operation(max_tokens: int) -> None:
+        with tracker.guard.reserve("gpt-4", input_tokens=1000, max_tokens=max_tokens, strict=True) as hold:
+            hold.dispatch()
+            tracker.record("gpt-4", 1000, 1000, reservation=hold)
+
+    operation(10_000)
+    with pytest.raises(BudgetExceededError):
+        operation(100_000)
+    operation(10_000)
+    assert tracker.totals().calls == 2

@@ -9,7 +9,7 @@ import pytest
 
 import farthing
 from farthing import testing
-from farthing.classic import CostTracker
+from farthing.classic import BudgetExceededError, CostTracker, TenantCostTracker
 
 # The summary's own figures: (agent, model, input, output, cost in US dollars)
 SAMPLE = (
@@ -190,3 +190,20 @@ def test_costs_of_an_organisation() -> None:
         by_agent = {row.key[0]: row.totals.cost for row in tracker.breakdown("agent", org="org_1")}
         assert by_agent == {"a": 1.0, "b": 2.0}
         assert [row.key for row in tracker.breakdown("provider", org="org_1")] == [("custom",)]
+
+
+def test_a_tenants_budget() -> None:
+    """`TenantCostTracker(org)` enforces limits of one organisation; others in the same ledger are not touched."""
+    with testing.tracker({"m": (1, 2)}) as shared:
+        ours = TenantCostTracker("org_123", ledger=shared.ledger, catalog=shared.catalog)
+        ours.set_budget(usd=5, per="month", thresholds=[0.8, 1])
+        told: list[str] = []
+        ours.guard.on_alert = lambda alert: told.append(alert.rule)
+        ours.record("m", 4_000_000, 0, "researcher")
+        shared.record("m", 90_000_000, 0, "researcher")
+        (standing,) = ours.budget_status()
+        assert (standing.posted, standing.limit, standing.percent) == (4 * 10**12, 5 * 10**12, 80.0)
+        assert told == ["threshold:0.8"]
+        with pytest.raises(BudgetExceededError, match="month"):
+            ours.guard.reserve("m", input_tokens=2_000_000, max_tokens=0)
+        assert ours.totals().calls == 1
