@@ -1,4 +1,4 @@
-"""`farthing agents` and `farthing tasks`: who has spent what, who is paused, and stopping them."""
+"""`farthing agents`: who has spent what, who is paused, and stopping them."""
 
 from __future__ import annotations
 
@@ -177,25 +177,3 @@ def _later(text: str) -> datetime:
     if found <= at:
         raise InputError(f"--until {text!r}: lies in the past")
     return found.astimezone(UTC)
-
-
-@click.group(cls=Guarded)
-@shared_options
-def tasks() -> None:
-    """Tasks: stop one that goes on and on."""
-
-
-@tasks.command()
-@click.argument("task")
-@org_option
-@by_option
-@reason_option
-@shared_options
-@pass_app
-def kill(app: App, task: str, org: str | None, by: str | None, reason: str | None) -> None:
-    """Kill a task: its calls raise from now on, and what of it runs in asyncio is cancelled, in every process."""
-    with guard_of(app) as (guard, _):
-        guard.people.kill(task, reason, by=by, org=org)
-    page = Page()
-    page.line(Span("killed: ", "bad"), task)
-    app.show(page, {"killed": task})
