@@ -39,12 +39,7 @@ def span(window: str, at_us: int, tz: str = "UTC") -> Span:
     if window not in CALENDAR:
         return ALWAYS
     if window in _LENGTH_US:
-        length = _LENGTH_US[window]
-        # A zone whose offset is not whole hours has its own full hours.
-        offset = from_us(at_us).astimezone(zone(tz)).utcoffset() or timedelta()
-        shift = (offset // timedelta(microseconds=1)) % length
-        start = at_us - (at_us + shift) % length
-        return start, start + length
+        return _even(at_us, _LENGTH_US[window], tz)
     today = from_us(at_us).astimezone(zone(tz)).date()
     if window == "day":
         first, after = today, today + timedelta(days=1)
@@ -55,6 +50,34 @@ def span(window: str, at_us: int, tz: str = "UTC") -> Span:
         first = today.replace(day=1)
         after = (first + timedelta(days=32)).replace(day=1)
     return _midnight(first, tz), _midnight(after, tz)
+
+
+def _even(at_us: int, length: int, tz: str) -> Span:
+    """The full hour or minute around a moment: a zone whose offset is not whole hours has its own full hours.
+
+    Where clocks move by a part of an hour (Lord Howe: 30 minutes), the hour is cut in two at that moment.
+    """
+    shift = _offset(at_us, tz) % length
+    start = at_us - (at_us + shift) % length
+    end = start + length
+    if _offset(start, tz) % length != shift:
+        start = _changed(start, at_us, tz)
+    if _offset(end - 1, tz) % length != shift:
+        end = _changed(at_us, end - 1, tz)
+    return start, end
+
+
+def _offset(at_us: int, tz: str) -> int:
+    return (from_us(at_us).astimezone(zone(tz)).utcoffset() or timedelta()) // timedelta(microseconds=1)
+
+
+def _changed(before: int, after: int, tz: str) -> int:
+    """The first moment with the offset that holds at `after`, and not at `before`."""
+    wanted = _offset(after, tz)
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (before, middle) if _offset(middle, tz) == wanted else (middle, after)
+    return after
 
 
 def _midnight(day: date, tz: str) -> int:

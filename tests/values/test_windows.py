@@ -26,7 +26,7 @@ HOUR_US = 3_600_000_000
 
 
 @given(
-    st.sampled_from([w for w in CALENDAR if w not in ("hour", "minute")]),
+    st.sampled_from(CALENDAR),
     st.sampled_from(ZONES),
     st.integers(978_307_200, 2_114_380_800).map(lambda seconds: seconds * 1_000_000 + 7),
 )
