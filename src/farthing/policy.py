@@ -29,6 +29,10 @@ MOST_PICO = 9_000_000 * 10**12
 """The highest limit of a dollar budget: 64-bit picodollars end at $9.2 million."""
 
 
+_NO_THRESHOLD = "threshold {!r}: must be a fraction of the limit above 0, e.g. 0.8"
+_LONGEST_S = 10 * 366 * 86_400
+
+
 def _nothing() -> Mapping[str, str]:
     return EMPTY
 
@@ -76,7 +80,7 @@ class Budget:
                 raise InputError(f"budget {self.name!r}: {what} = {value!r}: must be one of {', '.join(known)}")
         if not self.name or not isinstance(self.name, str):
             raise InputError(f"a budget's name is text, not {self.name!r}")
-        downgrade = self.on_exceed.startswith("downgrade:") and len(self.on_exceed) > len("downgrade:")
+        downgrade = str(self.on_exceed).startswith("downgrade:") and len(self.on_exceed) > len("downgrade:")
         if self.on_exceed not in ("deny", "ask") and not downgrade:
             raise InputError(
                 f"budget {self.name!r}: on_exceed = {self.on_exceed!r}: must be deny, ask or downgrade:<model>"
@@ -85,6 +89,13 @@ class Budget:
             raise InputError(f"budget {self.name!r} limits nothing: give usd=, tokens=, calls= or models=")
         if self.limit is not None and (type(self.limit) is not int or self.limit < 0):
             raise InputError(f"budget {self.name!r}: limit = {self.limit!r}: must be a whole number, 0 or more")
+        if self.limit is not None and self.limit > MOST_PICO:
+            raise InputError(
+                f"budget {self.name!r}: limit = {self.limit!r}: the embedded ledger keeps up to {MOST_PICO}"
+            )
+        for share in self.thresholds:
+            if not isinstance(share, Decimal) or not share.is_finite() or share <= 0:
+                raise InputError(_NO_THRESHOLD.format(share))
         for name in self.scope:
             if name not in SCOPE_FIELDS and not name.startswith("metadata."):
                 raise InputError(
@@ -144,6 +155,8 @@ def scope_of(given: Mapping[str, Any] | str | None) -> dict[str, str]:
         name, equals, value = pair.strip().partition("=")
         if not equals or not name.strip() or not value.strip():
             raise InputError(f"scope {given!r}: {pair!r} is not name=value; write it as agent=researcher,model=gpt-4o")
+        if name.strip() in found:
+            raise InputError(f"scope {given!r} names {name.strip()} twice: make one budget for each")
         found[name.strip()] = value.strip()
     return found
 
@@ -194,10 +207,10 @@ def _several(name: str, given: Any) -> tuple[Any, ...]:
         return tuple(str(value) for value in values)
     found = []
     for value in values:
-        share = Decimal(str(value))
-        if not share.is_finite() or share <= 0:
-            raise InputError(f"threshold {value!r}: must be a fraction of the limit above 0, e.g. 0.8")
-        found.append(share)
+        try:
+            found.append(Decimal(str(value)))
+        except ArithmeticError:
+            raise InputError(_NO_THRESHOLD.format(value)) from None
     return tuple(found)
 
 
@@ -219,6 +232,13 @@ def count_of(given: Any, what: str) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 0 or given > MOST_PICO:
         raise InputError(f"{what} = {given!r}: must be a whole number, 0 or more")
     return given
+
+
+def microseconds(seconds: Any, what: str) -> int:
+    """A span of time above 0 in microseconds. What is none: InputError."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_S:
+        raise InputError(f"{what} = {seconds!r}: must be a number of seconds above 0")
+    return int(seconds * 1_000_000)
 
 
 class Amounts(NamedTuple):

@@ -80,14 +80,17 @@ def expect(catalog: Catalog, model: str, asked: Mapping[str, Any], sample: Sampl
     """What the call is expected to come to. InputError: negative amounts, NaN, what is no number."""
     calls = count_of(asked.get("calls", 1), "calls")
     characters = asked.get("input_characters")
+    characters = None if characters is None else count_of(characters, "input_characters")
     into, most, tokens = asked.get("input_tokens"), asked.get("max_tokens"), asked.get("tokens")
     into = None if into is None else count_of(into, "input_tokens")
     most = None if most is None else count_of(most, "max_tokens")
     if (usd := asked.get("usd")) is not None:
         told = count_of(tokens, "tokens") if tokens is not None else (into or 0) + (most or 0)
         return Expected(amounts=Amounts(money(usd, "usd"), told, calls), input_tokens=into, output_tokens=most)
-    if tokens is not None and into is None:
-        into, out = count_of(tokens, "tokens"), 0
+    if tokens is not None:
+        tokens = count_of(tokens, "tokens")
+        into = tokens if into is None else min(into, tokens)
+        out = tokens - into
     else:
         into = sample.input(characters) if into is None else into
         out = sample.output(most, strict=bool(asked.get("strict")))

@@ -34,7 +34,7 @@ from farthing.ledger.policies import has_room
 from farthing.ledger.sheet import Alert, refusal_of
 from farthing.ledger.store import Store
 from farthing.money import pico_to_usd
-from farthing.policy import Amounts, Budget, Refusal, Rule, Rules, Subject, amount_text, money, unfit
+from farthing.policy import Amounts, Budget, Refusal, Rule, Rules, Subject, amount_text, microseconds, money, unfit
 from farthing.pricing.catalog import Catalog
 
 LOG = logging.getLogger("farthing.budgets")
@@ -247,7 +247,8 @@ class Guard(Desk):
             if other is None:
                 raise exceeded(answer)
             return self._reserve(other, {**asked, "models": ()}, who, blocks, tries - 1)
-        return Reservation(self, subject, at_us, expected, Held(ask.key, tuple(held), answer is not None, ask.gone))
+        gone = answer.state == "dispatched" if answer is not None else ask.gone
+        return Reservation(self, subject, at_us, expected, Held(ask.key, tuple(held), answer is not None, gone))
 
     def _ask(self, subject: Subject, expected: Expected, asked: dict[str, Any], at_us: int) -> Ask:
         key = asked.get("key")
@@ -256,7 +257,7 @@ class Guard(Desk):
             subject=subject,
             amounts=expected.amounts,
             at_us=at_us,
-            expires_us=at_us + int(float(asked.get("hold_s", HOLD_S)) * 1_000_000),
+            expires_us=at_us + microseconds(asked.get("hold_s", HOLD_S), "hold_s"),
             gone=bool(asked.get("gone")),
             fresh=key is None,
             call={"input": expected.input_tokens, "output": expected.output_tokens, "context": asked.get("context")},
@@ -276,8 +277,13 @@ class Guard(Desk):
                 self._used_allowance = 0
                 if isinstance(answer, Conflict):
                     raise BudgetConflict(
-                        f"the key {ask.key!r} names a hold of {_amounts_text(answer.known.amounts)}, not of "
-                        f"{_amounts_text(ask.amounts)}: give every call a key of its own"
+                        f"the key {ask.key!r} names a hold of {_amounts_text(answer.known.amounts)} for another call, "
+                        f"not this of {_amounts_text(ask.amounts)}: give every call a key of its own"
+                    )
+                if isinstance(answer, Hold) and answer.state not in ("held", "dispatched"):
+                    raise BudgetConflict(
+                        f"the key {ask.key!r} names a hold that is {answer.state}, so nothing is held for this call: "
+                        "give every call a key of its own"
                     )
                 return answer
         hard = [rule.budget.name for rule, _ in covering if rule.budget.mode == "hard"]

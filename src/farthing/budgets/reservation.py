@@ -17,7 +17,7 @@ from farthing.event import Event, new_id
 from farthing.ledger.holds import Hold, estimate_key
 from farthing.ledger.store import Entry, Outcome, Store
 from farthing.money import pico_to_usd
-from farthing.policy import Amounts, Subject, count_of, money
+from farthing.policy import Amounts, Subject, count_of, microseconds, money
 from farthing.usage import Usage
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Reservation:
         """Lets the hold stand so long from now; whether it stands. For streams that take their time."""
         if not self._stored:
             return True
-        return self._guard.accounts.extend(self.key, self._guard.now_us() + int(seconds * 1_000_000), self.org)
+        return self._guard.accounts.extend(self.key, self._guard.now_us() + microseconds(seconds, "seconds"), self.org)
 
     def top_up(self, *, usd: Any = 0, tokens: int = 0) -> None:
         """Holds more. BudgetExceededError where that does not fit: the hold stays, and the call should be stopped."""
@@ -195,17 +195,22 @@ class Reservation:
         self.amounts = Amounts(pico, self.amounts.tokens + more.tokens, self.amounts.calls)
 
     def accrued(self, *, usd: Any = None, output_tokens: int | None = None) -> None:
-        """Tells what a stream has come to so far. Once that reaches the hold, half as much again is held.
+        """Tells what a stream has come to. Once that reaches the hold, half as much again is held, or what it needs.
 
         BudgetExceededError where that does not fit: stop the stream, and settle what it came to.
         """
         held = self.amounts
-        if usd is None and output_tokens is not None and held.usd and held.tokens:
-            reached = (self.expected.input_tokens or 0) + count_of(output_tokens, "output_tokens") >= held.tokens
+        pico, tokens = held.usd or 0, held.tokens
+        if usd is not None:
+            over = None if held.usd is None else money(usd, "usd") - pico
+            dearer = over or 0
         else:
-            reached = usd is not None and held.usd is not None and money(usd, "usd") >= held.usd
-        if reached:
-            self.top_up(usd=pico_to_usd(-(-(held.usd or 0) // 2)), tokens=-(-held.tokens // 2))
+            counted = (self.expected.input_tokens or 0) + count_of(output_tokens or 0, "output_tokens")
+            over = counted - tokens if tokens and output_tokens is not None else None
+            dearer = -(-pico * max(over or 0, 0) // (tokens or 1))
+        if over is not None and over >= 0:
+            more = 0 if usd is not None else over
+            self.top_up(usd=pico_to_usd(max(-(-pico // 2), dearer)), tokens=max(-(-tokens // 2), more))
             self.extend()
 
     def _ended(self, state: Literal["settled", "released"]) -> None:

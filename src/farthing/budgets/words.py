@@ -71,7 +71,8 @@ def sentence(refusal: Refusal) -> str:
 
 def paused(agent: str | None, control: Control) -> AgentPausedError:
     """The error of a call of a paused agent: why, until when, and who may lift it."""
-    whom = f"agent {agent!r}" if control.name != ALL_ORDINARY else f"agent {agent!r}, like all that are not critical,"
+    named = "a call that names no agent" if agent is None else f"agent {agent!r}"
+    whom = named if control.name != ALL_ORDINARY else f"{named}, like all that are not critical,"
     until = "" if control.until_us is None else f" until {from_us(control.until_us):%Y-%m-%d %H:%M} UTC"
     name = "all that were paused" if control.name == ALL_ORDINARY else repr(control.name)
     return AgentPausedError(

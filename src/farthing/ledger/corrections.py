@@ -58,8 +58,20 @@ def correction(seen: Event, original: Event, corrections: Sequence[Event]) -> Ev
     observation has no price, the cost known so far stays, and its status says that it is not all.
     """
     known = newest(original, corrections)
-    if not is_fuller(seen, known):
-        return None
+    return _leading(seen, original, known) if is_fuller(seen, known) else None
+
+
+def instead(seen: Event, original: Event, corrections: Sequence[Event], *, calls: int = 0) -> Event:
+    """The event that leads from what is known to what was seen, be that less or as little founded.
+
+    It has the dedupe key of what was seen, where that is not its id: the call is known by it from now on. calls: what
+    it adds to the calls, less than 0 where the call is another event's.
+    """
+    made = replace(_leading(seen, original, newest(original, corrections)), calls=calls)
+    return made if seen.dedupe_key == seen.id else replace(made, dedupe_key=seen.dedupe_key)
+
+
+def _leading(seen: Event, original: Event, known: Event) -> Event:
     price_status, cost = seen.price_status, _minus(seen.cost_pico, known.cost_pico)
     if seen.cost_pico is None and known.cost_pico is not None:
         price_status, cost = "partial", 0

@@ -15,10 +15,10 @@ from farthing.event import EMPTY, Event, new_id
 from farthing.ledger import plans
 from farthing.ledger.engine import Database
 from farthing.ledger.plans import ENTRY, Kept, Places, Plan, call_text, holds_text, plan_for
-from farthing.ledger.rows import Prepared, prepare, to_event, to_json
-from farthing.ledger.sheet import Line, Sheet, record_alert, refusal_of, subject_from
+from farthing.ledger.rows import Prepared, prepare, to_json
+from farthing.ledger.sheet import Book, Line, Sheet, record_alert, refusal_of, subject_from
 from farthing.ledger.store import Outcome
-from farthing.ledger.writer import SELECT, Writer
+from farthing.ledger.writer import Writer
 from farthing.policy import Amounts, Refusal, Rule, Subject, fits, unfit
 from farthing.usage import Usage
 
@@ -68,7 +68,7 @@ class Hold:
 
 
 class Conflict(NamedTuple):
-    """The key is taken by a hold of other amounts."""
+    """The key is taken by a hold of other amounts, or in other budgets."""
 
     known: Hold
 
@@ -98,16 +98,15 @@ def find(database: Database, key: str, org: str) -> Hold | None:
 def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
     """The hold; or the refusals of the budgets that it does not fit, hard ones among them: then nothing is held.
 
-    The same key again: the hold that it named, or a Conflict where the amounts differ.
+    The same key again: the hold that it named, or a Conflict where the amounts or the budgets differ.
     """
     book = writer.book
     org = ask.subject.who.org
     if not ask.fresh and (known := _find(database, ask.key, org)) is not None:
-        hold = _hold_of(known, ask.key, org)
-        return hold if hold.amounts == ask.amounts else Conflict(hold)
+        return _again(database, book, known, ask)
     if ask.at_us >= book.next_sweep_us or ask.at_us < book.next_sweep_us - SWEEP_US:
         expire(database, writer, ask.at_us)
-        _prune(database, ask.at_us)
+        _prune(database, book, ask.at_us)
         book.next_sweep_us = ask.at_us + SWEEP_US
     plan = plan_for(book, ask.subject, ask.at_us)
     if plan is not None and (held := plans.hold(database, plan, ask.amounts)) is not None:
@@ -119,7 +118,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     sheet = Sheet(database, book, ask.at_us)
     sheet.fetch_all(covering, ask.at_us)
     lines, refusals = _weigh(sheet, covering, ask)
-    if any(r.why == "limit" and r.budget.mode == "hard" for r, _, _ in refusals) and expire(
+    while any(r.why == "limit" and r.budget.mode == "hard" for r, _, _ in refusals) and expire(
         database, writer, ask.at_us
     ):
         sheet = Sheet(database, book, ask.at_us)
@@ -131,6 +130,20 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
         sheet.flush("open")
         return told
     return _hold(sheet, ask, lines)
+
+
+def _again(database: Database, book: Book, known: Kept, ask: Ask) -> Hold | Conflict:
+    """What asking once more comes to: the same hold, which may leave by now; in other budgets or amounts: Conflict."""
+    hold = _hold_of(known, ask.key, ask.subject.who.org)
+    rules = book.current(database)
+    if hold.amounts != ask.amounts or rules.covering(ask.subject) != rules.covering(
+        subject_from(json.loads(known.call))
+    ):
+        return Conflict(hold)
+    if ask.gone and hold.state == "held":
+        database.execute("UPDATE reservations SET state = 'dispatched' WHERE number = ?", (known.number,))
+        return replace(hold, state="dispatched")
+    return hold
 
 
 _Weighed = tuple[list[tuple[Line, int]], list[tuple[Refusal, Rule, str]]]
@@ -292,10 +305,11 @@ def settle(
     known = _find(database, key, org)
     if known is not None:
         entries = [_dated(entry, known.at_us) for entry in entries]
-        if known.state in ("expired", "settled"):
-            entries = _in_place_of_estimate(database, entries, key, org)
     news: list[Event] = []
-    outcomes = writer.insert(database, entries, news)
+    if known is not None and known.state in ("expired", "settled"):
+        outcomes = _settled_late(database, writer, entries, known, key, news)
+    else:
+        outcomes = writer.insert(database, entries, news)
     number = None if known is None else known.number
     if known is not None and known.state in _OPEN and len(news) == 1 and news[0].corrects is None:
         moves = plans.settle(database, writer.book, news[0], known)
@@ -341,21 +355,45 @@ def estimate_key(key: str) -> str:
     return f"hold:{key}"
 
 
-def _in_place_of_estimate(database: Database, entries: Sequence[Prepared], key: str, org: str) -> list[Prepared]:
-    """The entries, the first as a fuller observation of the estimate; of nothing, where its call is known otherwise."""
+def _settled_late(
+    database: Database, writer: Writer, entries: Sequence[Prepared], known: Kept, key: str, news: list[Event]
+) -> list[Outcome]:
+    """What became of the events of a hold that is over.
+
+    Where its call was posted as estimated, the first is put in the place of the estimate, be it less or an estimate
+    itself, and the call is known by its key from then on. Where the call is in the ledger by that key already, the
+    estimate comes to nothing. Heard of before, it is one more observation.
+    """
     named = estimate_key(key)
-    found = database.rows(f"{SELECT} WHERE dedupe_key = ? AND org = ?", (named, org))
-    if not found or not entries:
-        return list(entries)
-    first = entries[0]
-    if first.event.dedupe_key != named and database.rows(
-        "SELECT 1 FROM events WHERE dedupe_key = ? AND org = ?", (first.event.dedupe_key, org)
-    ):
-        nothing = replace(
-            to_event(found[0]), usage=Usage(), usage_status="reported", cost_pico=0, price_status="free", id=new_id()
-        )
-        return [*entries, prepare(nothing, None)]
-    return [prepare(replace(first.event, dedupe_key=named), first.price_record), *entries[1:]]
+    estimate = writer.known_by(database, named, entries[0].event.attribution.org) if entries else None
+    if estimate is None:
+        return writer.insert(database, entries, news)
+    first, record = entries[0].event, entries[0].price_record
+    fresh = first.dedupe_key in (named, first.id)
+    other = None if fresh else writer.known_by(database, first.dedupe_key, first.attribution.org)
+    if other is not None and other.corrects != estimate.id:
+        if known.state == "expired":
+            writer.put_right(database, estimate, prepare(_nothing(estimate), None), news, -estimate.calls)
+        return writer.insert(database, entries, news)
+    if known.state != "expired":
+        return writer.insert(database, [prepare(replace(first, dedupe_key=named), record), *entries[1:]], news)
+    seen = replace(first, dedupe_key=first.id) if fresh else first
+    writer.put_right(database, estimate, prepare(seen, record), news)
+    return ["corrected", *writer.insert(database, entries[1:], news)]
+
+
+def _nothing(estimate: Event) -> Event:
+    """What an estimate comes to whose call is known otherwise."""
+    identity = new_id()
+    return replace(
+        estimate,
+        id=identity,
+        dedupe_key=identity,
+        usage=Usage(),
+        usage_status="reported",
+        cost_pico=0,
+        price_status="free",
+    )
 
 
 def expire(database: Database, writer: Writer, now_us: int, limit: int = LOT) -> int:
@@ -386,10 +424,7 @@ def _estimated(known: Kept, key: str, now_us: int) -> Event:
     """The event of a call that left and was not heard of again: what was held for it."""
     call = json.loads(known.call)
     subject = subject_from(call)
-    into = call.get("input")
-    out = call.get("output")
-    if into is None and out is None:
-        into = known.tokens
+    into = min(known.tokens if call.get("input") is None else call["input"], known.tokens)
     return Event(
         id=new_id(),
         dedupe_key=estimate_key(key),
@@ -399,7 +434,7 @@ def _estimated(known: Kept, key: str, now_us: int) -> Event:
         provider=subject.provider,
         model=subject.model,
         requested_model=subject.requested,
-        usage=Usage(input_tokens=into or 0, output_tokens=out or 0),
+        usage=Usage(input_tokens=into, output_tokens=known.tokens - into),
         usage_status="estimated",
         context=call.get("context") or EMPTY,
         cost_pico=known.usd,
@@ -410,10 +445,17 @@ def _estimated(known: Kept, key: str, now_us: int) -> Event:
     )
 
 
-def _prune(database: Database, now_us: int) -> None:
-    """Forget holds that ended long ago, a few at a time."""
-    database.execute(
-        "DELETE FROM reservations WHERE number IN (SELECT number FROM reservations ORDER BY number LIMIT ?)"
-        " AND at_us < ? AND state IN ('settled', 'released')",
-        (LOT, now_us - KEEP_US),
+def _prune(database: Database, book: Book, now_us: int) -> None:
+    """Forget holds that ended long ago, a few at a time. Expired ones stay: their calls may yet be heard of."""
+    oldest = database.rows(
+        "SELECT number, at_us, state FROM reservations WHERE number > ? ORDER BY number LIMIT ?", (book.pruned, LOT)
     )
+    ended = []
+    for number, at_us, state in oldest:
+        if at_us >= now_us - KEEP_US or state in _OPEN:
+            break
+        book.pruned = number
+        if state != "expired":
+            ended.append((number,))
+    if ended:
+        database.many("DELETE FROM reservations WHERE number = ?", ended)

@@ -120,6 +120,7 @@ class Book:
     def __init__(self) -> None:
         self.rules = Rules()
         self.next_sweep_us = 0
+        self.pruned = 0  # the last reservation that was looked at for being forgotten
         self.listeners: tuple[Listener, ...] = ()
         self.plans: dict[Any, Any] = {}  # of plans.py
         self.places: dict[int, tuple[Amounts, tuple[tuple[int, int], ...]]] = {}  # of holds made here, not ended
@@ -146,6 +147,7 @@ class Book:
     def forget(self) -> None:
         """A transaction was undone: what was learned in it is not so."""
         self.generation = "unknown"
+        self.pruned = 0
         self._ids = {}
         self.plans = {}
         self._alerts = []

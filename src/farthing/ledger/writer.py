@@ -10,7 +10,7 @@ from farthing.errors import LedgerBusy, LedgerError
 from farthing.event import Event, now_us
 from farthing.ledger import corrections, forks
 from farthing.ledger.engine import Database
-from farthing.ledger.known import Known, by_id, corrections_in, days, original_of
+from farthing.ledger.known import Known, by_id, by_key, corrections_in, days, original_of
 from farthing.ledger.rows import COLUMNS, OBSERVED, OBSERVED_COLUMNS, Prepared, cleaned, prepare, to_event
 from farthing.ledger.segments import Sealed
 from farthing.ledger.sheet import Book
@@ -150,6 +150,21 @@ class Writer:
         self._keep_prices(database, entries, outcomes)
         return outcomes
 
+    def known_by(self, database: Database, key: str, org: str) -> Event | None:
+        """The event with this dedupe key, inside a transaction: the original, or a correction that has a call's key."""
+        found = database.rows(f"{SELECT} WHERE dedupe_key = ? AND org = ?", (key, org))
+        sealed = self.known.look(database.rows) if self.known is not None and not found else None
+        return to_event(found[0]) if found else by_key(sealed, key, org) if sealed is not None else None
+
+    def put_right(self, database: Database, original: Event, seen: Prepared, news: list[Event], calls: int = 0) -> None:
+        """Keep, inside a transaction, that an event is as it was now seen, even where that is less; as `instead`."""
+        sealed = self.known.look(database.rows) if self.known is not None else None
+        made = corrections.instead(seen.event, original, corrections_of(database.rows, original, sealed), calls=calls)
+        entry = prepare(made, seen.price_record)
+        database.execute(INSERT, entry.row)
+        news.append(made)
+        self._keep_prices(database, [entry], ["corrected"])
+
     def _insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
         sealed = self.known.look(database.rows) if self.known is not None else None
         if sealed is None or not sealed.keys.runs:
@@ -188,7 +203,7 @@ class Writer:
                 news.append(entry.event)
                 expected = next(added, None)
             else:
-                outcomes.append(_observe_again(database, entry, news))
+                outcomes.append(_observe_again(database, entry, news, sealed))
         return outcomes
 
     def _keep_prices(
@@ -233,29 +248,40 @@ def _insert_one(database: Database, entry: Prepared, news: list[Event], sealed: 
         return "duplicate"
     database.execute(INSERT, entry.row)
     if not database.changes():
-        return _observe_again(database, entry, news)
+        return _observe_again(database, entry, news, sealed)
     news.append(entry.event)
     return "added"
 
 
-def _observe_again(database: Database, entry: Prepared, news: list[Event]) -> Outcome:
+def _observe_again(database: Database, entry: Prepared, news: list[Event], sealed: Sealed | None = None) -> Outcome:
     """What an observation of a known call comes to. The call is known by id, or else by dedupe key."""
     row = entry.row
     found = database.rows(f"{_SEEN} WHERE id = ? AND org = ?", (row[_ID], row[_ORG])) or database.rows(
         f"{_SEEN} WHERE dedupe_key = ? AND org = ?", (row[_KEY], row[_ORG])
     )
     seq, corrects, *observed = found[0]
-    if corrects is not None or tuple(observed) == row[OBSERVED]:
+    if corrects is None and tuple(observed) == row[OBSERVED]:
         return "duplicate"
-    return _correct(database, entry, to_event(database.rows(f"{SELECT} WHERE seq = ?", (seq,))[0]), news)
+    return _correct(database, entry, to_event(database.rows(f"{SELECT} WHERE seq = ?", (seq,))[0]), news, sealed)
+
+
+def _original(database: Database, event_id: str, org: str, sealed: Sealed | None) -> Event | None:
+    found = database.rows(f"{SELECT} WHERE id = ? AND org = ?", (event_id, org))
+    return to_event(found[0]) if found else by_id(sealed, event_id, org) if sealed is not None else None
 
 
 def _correct(
     database: Database, entry: Prepared, original: Event, news: list[Event], sealed: Sealed | None = None
 ) -> Outcome:
-    """What an observation of a known call, hot or sealed, comes to."""
+    """What an observation of a known call, hot or sealed, comes to.
+
+    It may be known by the key of a correction: it was settled by that after it had been posted as estimated.
+    """
     if original.corrects is not None:
-        return "duplicate"
+        known = None if entry.event.corrects else _original(database, original.corrects, entry.row[_ORG], sealed)
+        if known is None or known.corrects is not None:
+            return "duplicate"
+        original = known
     made = corrections.correction(entry.event, original, corrections_of(database.rows, original, sealed))
     if made is None:
         return "duplicate"
@@ -271,8 +297,7 @@ def _is_settled(database: Database, entry: Prepared, sealed: Sealed | None) -> b
     assert event.corrects is not None
     if database.rows("SELECT 1 FROM events WHERE id = ? AND org = ?", (event.id, org)):
         return True
-    found = database.rows(f"{SELECT} WHERE id = ? AND org = ?", (event.corrects, org))
-    original = to_event(found[0]) if found else by_id(sealed, event.corrects, org) if sealed is not None else None
+    original = _original(database, event.corrects, org, sealed)
     if original is None:
         return False
     return corrections.settled(event, original, corrections_of(database.rows, original, sealed))
