@@ -55,7 +55,7 @@ def field(name: str, *, corrected: bool) -> Term:
     if name in STATUS_FIELDS:
         u, p = (_NEWEST[f] if corrected else f"e.{f}" for f in ("usage_status", "price_status"))
         sql = {"usage_status": u, "price_status": p, "status": _STATUS_NEWEST.format(u=u, p=p)}[name]
-        return Term(sql, ("usage_status", "price_status", "id", "corrects", "org"), newest=corrected)
+        return Term(sql, ("usage_status", "price_status", "id", "corrects", "org", "seq"), newest=corrected)
     if name == "dedupe_key":
         return Term("coalesce(e.dedupe_key, e.id)", ("dedupe_key", "id"))
     if name == KEY_FIELD:
