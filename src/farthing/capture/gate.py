@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from farthing.budgets.blocks import around
 from farthing.budgets.estimate import dearest
+from farthing.budgets.guard import Guard
 from farthing.budgets.reservation import Reservation
 from farthing.budgets.words import killed
 from farthing.capture.allowance import Allowance, allowance, with_model
@@ -23,6 +24,7 @@ from farthing.capture.request import Asked, Json, read_request
 from farthing.errors import BudgetError, BudgetExceededError, LedgerError
 from farthing.event import Attribution
 from farthing.money import pico_to_usd
+from farthing.policy import Subject
 from farthing.pricing.extract.origin import model_in_path
 from farthing.recording import NO_MODEL, Entry
 from farthing.tracker import CostTracker
@@ -113,12 +115,16 @@ class Gate:
         model = dispatch.outgoing.model or asked.model or model_in_path(path)[0]
         if not dispatch.target.sure and not (asked.is_call and model):
             return None
+        provider = dispatch.target.provider
+        if not any(around(dispatch.frame)) and not _covers(guard, Subject(who, provider, model or NO_MODEL)):
+            guard.check(who=who)
+            return None
         if self.ending:
             LATER.flush(PATIENCE_S)  # what has ended frees its hold only when it is written
         allowed = allowance(body, path)
         held = guard.reserve(
             model,
-            provider=dispatch.target.provider,
+            provider=provider,
             models=allowed.models,
             input_characters=_size(asked),
             max_tokens=allowed.max_tokens,
@@ -148,6 +154,14 @@ class Gate:
         """It is written, or cannot be."""
         with self._lock:
             self.ending -= 1
+
+
+def _covers(guard: Guard, subject: Subject) -> bool:
+    """Whether any budget covers the call; where the ledger is out of reach, the guard knows what is to be done."""
+    try:
+        return bool(guard.accounts.covering(subject))
+    except LedgerError:
+        return True
 
 
 def _parsed(body: bytes | None) -> Json:
