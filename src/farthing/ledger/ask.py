@@ -57,6 +57,7 @@ class Relation:
 
     query: duck.Query
     moment: Moment
+    asked: Filter
     source: str
     where: str
     values: list[Any]
@@ -84,7 +85,7 @@ def relation(hot: Hot, asked: Filter, fields: Sequence[str], columns: Collection
     moment = hot.moment(needed)
     segments = moment.sealed.of(org=asked.org, since_us=asked.since_us, until_us=asked.until_us)
     with duck.query() as query:
-        source = union(query, moment, segments, needed)
+        source = union(query, moment, segments, needed, asked)
         corrected = moment.corrections or any(segment.corrections for segment in segments)
 
         def odd(key: str) -> list[str]:
@@ -93,13 +94,15 @@ def relation(hot: Hot, asked: Filter, fields: Sequence[str], columns: Collection
             found = query.rows(f"SELECT DISTINCT {sql} FROM {source} e WHERE {odd_only}")
             return [row[0] for row in found]
 
-        said, values, compared = terms.conditions(asked, corrected=corrected, odd=odd)
+        rest = replace(asked, since_us=None, until_us=None)  # the source has seen to those
+        said, values, compared = terms.conditions(rest, corrected=corrected, odd=odd)
         newest = any(term.newest for term in compared) or any(
             terms.field(name, corrected=corrected).newest for name in fields if name not in TIME_FIELDS
         )
         yield Relation(
             query=query,
             moment=moment,
+            asked=asked,
             source=source,
             where=f" WHERE {' AND '.join(said)}" if said else "",
             values=values,
@@ -109,25 +112,42 @@ def relation(hot: Hot, asked: Filter, fields: Sequence[str], columns: Collection
         )
 
 
-def union(query: duck.Query, moment: Moment, segments: Sequence[Segment], columns: Collection[str]) -> str:
-    """A parenthesised SELECT of these columns of the rows of these segments and the hot ones."""
+def union(
+    query: duck.Query, moment: Moment, segments: Sequence[Segment], columns: Collection[str], asked: Filter
+) -> str:
+    """A parenthesised SELECT of these columns of the rows of these segments and the hot ones, in the time asked for.
+
+    Segments that lie wholly in it are read without looking at the time of each row.
+    """
     parts = []
     names = [name for name in EVERY if name in columns]
-    if segments:
-        files = ", ".join(duck.quoted(moment.sealed.path(segment)) for segment in segments)
+    ends = [f"at_us >= {asked.since_us}"] * (asked.since_us is not None)
+    ends += [f"at_us < {asked.until_us}"] * (asked.until_us is not None)
+    timed = f" WHERE {' AND '.join(ends)}" if ends else ""
+    whole = [segment for segment in segments if _lies_in(segment, asked)]
+    for some, where in ((whole, ""), ([segment for segment in segments if segment not in whole], timed)):
+        if not some:
+            continue
+        files = ", ".join(duck.quoted(moment.sealed.path(segment)) for segment in some)
         if {segment.columns for segment in segments} == {LAYOUT}:
             listed = ", ".join("date" if name == "day" else f'"{name}"' for name in names)
-            parts.append(f"SELECT {listed} FROM read_parquet([{files}])")
+            parts.append(f"SELECT {listed} FROM read_parquet([{files}]){where}")
         else:
-            parts.append(f"SELECT * FROM read_parquet([{files}], union_by_name = true)")
+            parts.append(f"SELECT * FROM read_parquet([{files}], union_by_name = true){where}")
     if moment.rows is not None:
         narrow = moment.rows.select([name for name in names if name in moment.rows.schema.names])
         query.show("hot_rows", narrow)
-        parts.append(hot_select(narrow))
+        parts.append(hot_select(narrow) + timed)
     if not parts:
         kinds = ", ".join(f'NULL::{kind_of(name)} AS "{name}"' for name in EVERY if name != "day")
         return f"(SELECT {kinds}, NULL::DATE AS date WHERE FALSE)"
     return f"({' UNION ALL BY NAME '.join(parts)})"
+
+
+def _lies_in(segment: Segment, asked: Filter) -> bool:
+    return (asked.since_us is None or segment.first_us >= asked.since_us) and (
+        asked.until_us is None or segment.last_us < asked.until_us
+    )
 
 
 def hot_select(table: Any) -> str:

@@ -102,7 +102,7 @@ def _read(
         values += [place[0], place[0], place[1]]
     if bound is not None:
         terms.append(f"e.{column} {'>' if back else '<'} {bound}")
-    source = union(rows.query, rows.moment, segments, EVERY)
+    source = union(rows.query, rows.moment, segments, EVERY, rows.asked)
     way = "DESC" if back else "ASC"
     where = f"{rows.where} AND" if rows.where else " WHERE"
     return rows.query.rows(

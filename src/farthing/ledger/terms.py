@@ -167,7 +167,7 @@ def part_of_time(name: str, local: str) -> Term:
     if name == "hour":
         return Term(floor(local, HOUR_US), ("at_us",), _hour)
     if name == "day":
-        return Term(days, needs, _day)
+        return Term("e.date" if utc else days, needs, _day)
     if name == "week":
         return Term(floor(f"({days} + 3)", 7), needs, _week)
     return Term(
@@ -184,9 +184,10 @@ def _date(days: int) -> date | None:
         return None
 
 
-def _day(days: int) -> str | None:
-    found = _date(days)
-    return None if found is None else found.isoformat()
+def _day(days: int | date | str) -> str | None:
+    """Of a number of days, or of a date; one that Python's calendar does not have comes as text."""
+    found = _date(days) if isinstance(days, int) else days
+    return found.isoformat() if isinstance(found, date) else None
 
 
 def _hour(hours: int) -> str | None:
