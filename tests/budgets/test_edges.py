@@ -40,6 +40,26 @@ def test_asked_for_again_as_gone(guard: Guard) -> None:
     assert guard.reserve("cheap", usd="0.10", key="K").state == "dispatched"
 
 
+def test_a_budget_set_amid_calls(guard: Guard) -> None:
+    """What calls under way hold counts in a budget that is set meanwhile, or whose window is another from now on."""
+    guard.set(None, usd=1, per="day", name="day")
+    under_way = [guard.reserve("cheap", usd="0.40", agent=agent, gone=True) for agent in "ab"]
+    guard.set(None, usd=1, per="day", tz="Asia/Tokyo", name="day")
+    guard.set("agent=*", usd="0.50", name="each")
+    with pytest.raises(BudgetExceededError, match="budget 'day' has no room"):
+        guard.reserve("cheap", usd="0.30", agent="c")
+    with pytest.raises(BudgetExceededError, match="budget 'each' has no room"):
+        guard.reserve("cheap", usd="0.20", agent="a")
+    for hold in under_way:
+        hold.settle(usd="0.10")
+    assert {one.place: (one.posted, one.reserved) for one in guard.status()} == {
+        "*": (2 * 10**11, 0),
+        "agent=a": (10**11, 0),
+        "agent=b": (10**11, 0),
+        "agent=c": (0, 0),
+    }
+
+
 def test_all_that_is_due_makes_room(guard: Guard, clock: FakeClock) -> None:
     """However many holds are due, a call is refused only after all of them have ended."""
     guard.set(None, calls=3 * LOT)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from farthing.errors import InputError
 from farthing.ledger.engine import Database
-from farthing.ledger.sheet import ACTIVE, Alert, Book, Sheet, alert_of, spent
-from farthing.policy import EACH, Budget, Rule, Rules, fits, key_fields
+from farthing.ledger.sheet import ACTIVE, Alert, Book, Sheet, alert_of, spent, subject_from
+from farthing.policy import EACH, Amounts, Budget, Rule, Rules, fits, key_fields
 
 Change = Literal["added", "changed", "unchanged", "removed"]
 
@@ -91,7 +91,7 @@ class Approval:
 
 
 def put(database: Database, book: Book, budget: Budget, by: str | None, reason: str | None, now_us: int) -> Change:
-    """Set a budget. One that counts other calls than before opens with what its window has already spent."""
+    """Set a budget. One that counts other calls than before opens with what its window has spent and holds."""
     found = database.rows(_NEWEST, (budget.org, budget.name))
     policy = budget.to_json()
     old = found[0] if found and found[0][0] != "removed" else None
@@ -116,8 +116,25 @@ def put(database: Database, book: Book, budget: Budget, by: str | None, reason: 
         for key, amount in sorted(spent(database, rule, span).items()):
             if amount or not key_fields(budget):
                 sheet.open(rule, key, span, amount)
+        _take_in_holds(sheet, rule)
         sheet.flush("open", note=f"budget {budget.name!r} of {budget.org}")
     return "added" if old is None else "changed"
+
+
+def _take_in_holds(sheet: Sheet, rule: Rule) -> None:
+    """What calls under way hold counts in a new budget, too: else it could be spent a second time."""
+    for number, at_us, holds, call, *amounts in sheet.database.rows(
+        "SELECT number, at_us, holds, call, usd, tokens, calls FROM reservations"
+        " WHERE state IN ('held', 'dispatched') ORDER BY number"
+    ):
+        key = rule.key(subject_from(json.loads(call)))
+        amount = Amounts(*amounts).of(rule.budget.unit)
+        if key is None or not amount:
+            continue
+        line = sheet.account(rule, key, at_us)
+        line.reserved += amount
+        places = [*json.loads(holds), [line.id, amount]]
+        sheet.database.execute("UPDATE reservations SET holds = ? WHERE number = ?", (json.dumps(places), number))
 
 
 def _append(database: Database, row: tuple[Any, ...]) -> int:
