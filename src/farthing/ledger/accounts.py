@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from farthing.errors import InputError, LedgerError
@@ -119,11 +118,12 @@ class Accounts:
         """Keeps the events of a call, posts them and ends its hold, all or nothing; what became of each event."""
         prepared = [prepare(event, record) for event, record in entries]
         late: list[Outcome] = ["added"] * len(prepared)
-        settle = partial(holds.settle, writer=self._writer, key=key, org=org, now_us=now_us())
+        writer, at = self._writer, now_us()
         try:
-            return self._writer.transact(partial(settle, entries=prepared), late=late)
+            return writer.transact(lambda db: holds.settle(db, writer, key, org, prepared, at), late=late)
         except UnicodeEncodeError:
-            return self._writer.transact(partial(settle, entries=[cleaned(one) for one in prepared]), late=late)
+            clean = [cleaned(one) for one in prepared]
+            return writer.transact(lambda db: holds.settle(db, writer, key, org, clean, at), late=late)
 
     def release(self, key: str, org: str = "default") -> bool:
         """Whether the hold was freed: only one whose call never left can be."""
