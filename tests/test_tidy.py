@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"budgets"}),
     frozenset({"reports"}),
     frozenset({"optimize"}),
-    frozenset({"tracker", "details", "recording", "running", "answers", "traces", "testing", "tenants"}),
+    frozenset({"tracker", "details", "recording", "running", "answers", "questions", "traces", "testing", "tenants"}),
     frozenset({"capture"}),
     frozenset({"alerts", "classic"}),
     frozenset({"server"}),
@@ -32,7 +32,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 ONE_FAMILY = (
     {"errors", "money", "usage", "event", "totals", "scopes", "policy", "windows"},
-    {"tracker", "details", "recording", "running", "answers", "traces", "testing", "tenants"},
+    {"tracker", "details", "recording", "running", "answers", "questions", "traces", "testing", "tenants"},
     {"cli", "sample", "__main__"},
 )
 VALUES = {"errors", "money", "usage", "event", "totals", "scopes", "policy", "windows"}

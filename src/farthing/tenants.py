@@ -58,6 +58,12 @@ class TenantCostTracker(CostTracker):
         self.flush()
         return self.guard.status()
 
+    def cost_optimization(self, org_id: str | None = None, **time: Any) -> dict[str, Any]:
+        """The figures of `CostTracker.cost_optimization`, of this organisation alone."""
+        if org_id not in (None, self.org):
+            raise InputError(f"this tracker is of organisation {self.org!r}: {org_id!r} needs a tracker of its own")
+        return super().cost_optimization(self.org, **time)
+
     def trace(self, trace_id: str) -> Trace:
         """A trace of the organisation, with its observations and costs."""
         self.flush()

@@ -19,7 +19,6 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -32,15 +31,15 @@ from farthing.budgets.reservation import Reservation
 from farthing.config import Settings, default_ledger_url, load_settings, parse_attributes, user_hash_key
 from farthing.details import CallDetails, attribution_of, parted
 from farthing.errors import ExtractionError, FarthingError, InputError, LedgerError, LedgerUnavailable, UsageError
-from farthing.event import EMPTY, Attribution, Event, from_us, new_id, now_us, to_us
+from farthing.event import Attribution, Event, from_us, new_id, now_us, to_us
 from farthing.ledger.open import open_ledger
-from farthing.ledger.store import DURABILITIES, Durability, Filter, Question, Row, Store
+from farthing.ledger.store import DURABILITIES, Durability, Store
 from farthing.pricing.catalog import Catalog
 from farthing.pricing.extract import extract
+from farthing.questions import Questions
 from farthing.recording import USES_NOTHING, Entry, call_of, calls_of, price_call, readable, unpriced_entry
-from farthing.running import Group, RunningTotals, TokenUsage, total
+from farthing.running import RunningTotals
 from farthing.totals import Totals
-from farthing.traces import Trace, trace_of
 
 LOG = logging.getLogger("farthing")
 CALLS_LOG = logging.getLogger("farthing.calls")
@@ -58,7 +57,7 @@ _number = itertools.count(1)
 _trackers: weakref.WeakSet[CostTracker] = weakref.WeakSet()
 
 
-class CostTracker:
+class CostTracker(Questions):
     """Records what calls cost. Safe to share between threads; a forked child goes on with its parent's totals.
 
     url         the ledger; default: FARTHING_URL, farthing.toml, else the user's data folder. Opened when first needed
@@ -241,6 +240,10 @@ class CostTracker:
         expected = isinstance(fault, LedgerError)
         LOG.error("farthing: %s; the program goes on, losses are counted", text, exc_info=None if expected else fault)
 
+    def moment(self) -> datetime:
+        """The present moment, aware UTC, by this tracker's clock."""
+        return from_us(now_us()) if self._clock is None else self._clock()
+
     def _now_us(self) -> int | None:
         return None if self._clock is None else to_us(self._clock())
 
@@ -376,120 +379,6 @@ class CostTracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    # --- totals ----------------------------------------------------------------------------------------------------
-
-    def _groups(self) -> dict[Group, Totals]:
-        if self.scope == "run":
-            return self._run.snapshot()
-        rows = self.breakdown("agent", "model", "provider")
-        return {cast(Group, row.key): row.totals for row in rows if row.totals != _NOTHING}
-
-    def _filter(self, since: datetime | None, until: datetime | None, where: Mapping[str, str | None]) -> Filter:
-        equals = dict(where)
-        if self._settings.hash_users and equals.get("user") is not None:
-            equals["user"] = self.hashed_user(str(equals["user"]))
-        return Filter(
-            since_us=None if since is None else to_us(since),
-            until_us=None if until is None else to_us(until),
-            equals=equals or EMPTY,
-        )
-
-    def breakdown(
-        self, *by: str, since: datetime | None = None, until: datetime | None = None, **where: str | None
-    ) -> list[Row]:
-        """Totals of the ledger for each value of `by`, of the calls that `where` names (`agent="a"`, `model="m"`, ...).
-
-        `by`: attribution fields, model, provider, day, week, month, `metadata.<key>`, ...; none: one row of everything.
-        A metadata key in `where` is written `**{"metadata.ticket": "ABC-1"}`.
-        """
-        return self._rows(by, self._filter(since, until, where))
-
-    def _rows(self, by: tuple[str, ...], where: Filter) -> list[Row]:
-        store = self.ledger
-        store.flush()
-        return store.totals(Question(by=by, where=where))
-
-    def totals(self, *, since: datetime | None = None, until: datetime | None = None, **where: str | None) -> Totals:
-        """What was used and spent: of this run, or, with `scope="ledger"` or any filter, of the ledger."""
-        if self.scope == "run" and since is None and until is None and not where:
-            return total(self._run.snapshot().values())
-        return total(row.totals for row in self.breakdown(since=since, until=until, **where))
-
-    @property
-    def total_usd(self) -> Decimal:
-        """What is known to have been spent, in exact US dollars."""
-        return self.totals().usd
-
-    @property
-    def total_cost(self) -> float:
-        """What is known to have been spent, in US dollars, rounded once to a float."""
-        return self.totals().cost
-
-    @property
-    def unpriced_calls(self) -> int:
-        """Calls whose cost is not in the totals, because nobody knows their price."""
-        return self.totals().unpriced_calls
-
-    def by_agent(self) -> dict[str, float]:
-        """US dollars of each agent, the dearest first; calls without an agent are `unattributed`."""
-        return answers.costs(answers.by_agent(self._groups()))
-
-    def by_model(self) -> dict[str, float]:
-        """US dollars of each model, the dearest first."""
-        return answers.costs(answers.by_model(self._groups()))
-
-    def by_provider(self) -> dict[str, float]:
-        """US dollars of each provider, the dearest first."""
-        return answers.costs(answers.by_provider(self._groups()))
-
-    def get_summary(self) -> dict[str, Any]:
-        """Totals, averages of a call, and the breakdowns by agent and by model."""
-        return answers.summary(self._groups())
-
-    def get_usage_metrics(self) -> dict[str, Any]:
-        """Calls, tokens, and how well they are used: token_efficiency, cost_per_1k_output_tokens."""
-        return answers.usage_metrics(self._groups())
-
-    def report(self) -> dict[str, Any]:
-        """total_tokens, total_cost_usd (four decimals) and calls_by_model."""
-        return answers.report(self._groups())
-
-    def unattributed_share(self) -> float:
-        """The part of the known cost, from 0 to 1, that no agent claims."""
-        parts = answers.by_agent(self._groups())
-        whole = sum(totals.cost_pico for totals in parts.values())
-        nobody = parts.get(answers.UNATTRIBUTED, Totals()).cost_pico
-        return nobody / whole if whole else 0.0
-
-    def agent_total(self, agent: str) -> TokenUsage:
-        """The tokens of one agent."""
-        return TokenUsage.of(total(t for group, t in self._groups().items() if group[0] == agent))
-
-    def top_agents(self, n: int = 10) -> list[tuple[str, TokenUsage]]:
-        """The n agents that use the most tokens, the greatest first."""
-        used = [(name, TokenUsage.of(totals)) for name, totals in answers.by_agent(self._groups()).items()]
-        return sorted(used, key=lambda pair: (-pair[1].total_tokens, pair[0]))[:n]
-
-    def task_cost(
-        self, agent: str, task: str, input_rate: float | None = None, output_rate: float | None = None
-    ) -> float:
-        """US dollars of one task of an agent, 0.0 where it is not known; at rates per million tokens where given."""
-        where = {"agent": agent, "task": task}
-        if self.scope == "run":
-            where["recorder"] = self.recorder
-        spent = total(row.totals for row in self._rows((), Filter(equals=where)))
-        if input_rate is None and output_rate is None:
-            return spent.cost
-        return spent.input_tokens * (input_rate or 0) / 1_000_000 + spent.output_tokens * (output_rate or 0) / 1_000_000
-
-    def trace(self, trace_id: str) -> Trace:
-        """A trace with its observations and costs, from the ledger; of an unknown id, one without observations."""
-        if not isinstance(trace_id, str) or not trace_id:
-            raise InputError(f"trace_id = {trace_id!r}: must be the id of a trace")
-        store = self.ledger
-        store.flush()
-        return trace_of(trace_id, store.events(Filter(equals={"trace": trace_id})))
 
 
 def _after_fork_in_child() -> None:

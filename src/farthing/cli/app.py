@@ -13,6 +13,8 @@ from farthing.cli.frame import App, Guarded, shared_options, short_helps
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "report": ("farthing.cli.report:report", "What was spent, by agent, model, user, day, ..."),
+        "top": ("farthing.cli.top:top", "Who spends how fast, live."),
+        "forecast": ("farthing.cli.forecast:forecast", "What this month, and every budget, will come to."),
         "why": ("farthing.cli.why:why", "Why one period cost more or less than another."),
         "whatif": ("farthing.cli.whatif:whatif", "What real usage would cost at other prices."),
         "chargeback": ("farthing.cli.chargeback:chargeback", "Statements for teams, which add up to the total."),

@@ -114,7 +114,7 @@ def digest_page(found: Digest, currency: Currency = USD, *, heading: bool = True
     page.add(Heading("Budgets", "spent, and where each is heading by the end of its window"))
     if found.budgets:
         page.add(budgets_table(found.budgets))
-        for line in _over(found.budgets, found.period.tz):
+        for line in over_lines(found.budgets, found.period.tz):
             page.line(*line, hang=2)
     else:
         page.line("No budget is set for windows of the calendar: nothing is held back.")
@@ -201,7 +201,8 @@ def _amount(unit: str, amount: int) -> str:
     return f"{count(amount)} {unit}"
 
 
-def _over(found: Sequence[Outlook], tz: str) -> Iterator[tuple[str | Span, ...]]:
+def over_lines(found: Sequence[Outlook], tz: str) -> Iterator[tuple[str | Span, ...]]:
+    """What is used up, and what will be before its window ends."""
     for one in found:
         if one.over_at_us is None:
             continue

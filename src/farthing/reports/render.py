@@ -61,6 +61,23 @@ def draw(page: Page, console: Console) -> None:
             console.print(MARGIN, line, sep="", no_wrap=True, crop=False, overflow="ignore")
 
 
+@contextmanager
+def live(file: IO[str]) -> Iterator[Callable[[Page], None]]:
+    """A function that shows a page on the whole screen in the place of the last; the screen is given back after."""
+    from rich.console import Group
+    from rich.live import Live
+
+    console = terminal(file)
+    with Live(console=console, screen=True, auto_refresh=False) as shown:
+
+        def show(page: Page) -> None:
+            width = min(console.width, 140) - 2 * len(MARGIN)
+            lines = [_text(Span(MARGIN)) + line for block in page.blocks for line in _lines(block, width)]
+            shown.update(Group(*lines[: console.height - 1]), refresh=True)
+
+        yield show
+
+
 def _text(*spans: Span) -> Text:
     from rich.text import Text
 
