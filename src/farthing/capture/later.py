@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -66,10 +67,16 @@ class Later:
                     self._thread = threading.Thread(target=self._run, name="farthing-capture", daemon=True)
                     with scopes.within(None):  # it is nobody's, whoever makes the first call
                         self._thread.start()
+                        self._at_end_of_worker()
             except RuntimeError:  # the interpreter is ending: `finish` does what is left
                 self._thread = None
             finally:
                 self._starting.release()
+
+    def _at_end_of_worker(self) -> None:
+        """A forked worker of multiprocessing ends by what it knows itself, not by `atexit`."""
+        if (util := sys.modules.get("multiprocessing.util")) is not None:
+            util.Finalize(None, self.finish, exitpriority=0)
 
     def _run(self) -> None:
         waiting, hurry = self._queue, self._hurry  # this thread's for ever: a forked child has others
