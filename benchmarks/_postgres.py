@@ -6,9 +6,11 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from farthing.ledger import duck
 
 PLACES = (
     "/usr/lib/postgresql/15/bin",
@@ -24,9 +26,17 @@ SETTINGS = (
 
 
 def times(
-    folder: Path, table: str, indexes: Sequence[str], rows: Iterator[list[tuple[object, ...]]], asked: Sequence[Any]
-) -> dict[str, float] | None:
-    """Milliseconds of each question; None where PostgreSQL is not installed."""
+    folder: Path,
+    table: str,
+    indexes: Sequence[str],
+    selects: Sequence[str],
+    asked: Sequence[Any],
+    beside: Callable[[Any], float],
+) -> dict[str, tuple[float, float]] | None:
+    """(milliseconds of each question over the rows of `selects`, what `beside` gives right after).
+
+    None where PostgreSQL is not installed.
+    """
     initdb = next((f"{place}/initdb" for place in PLACES if Path(place, "initdb").exists()), None)
     psql = shutil.which("psql")
     if initdb is None or psql is None:
@@ -61,7 +71,8 @@ def times(
         )  # fmt: skip
         ask = [psql, "-h", str(data), "-U", "bench", "-d", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1"]
         _wait(ask)
-        return _measured(ask, table, indexes, rows, asked)
+        _fill(ask, table, indexes, selects, folder / "piece.csv")
+        return _measured(ask, asked, beside)
     finally:
         if server is not None:
             server.terminate()
@@ -81,21 +92,20 @@ def _wait(ask: list[str]) -> None:
     raise RuntimeError("PostgreSQL did not start")
 
 
-def _measured(
-    ask: list[str], table: str, indexes: Sequence[str], rows: Iterator[list[tuple[object, ...]]], asked: Sequence[Any]
-) -> dict[str, float]:
+def _fill(ask: list[str], table: str, indexes: Sequence[str], selects: Sequence[str], piece: Path) -> None:
     _run([*ask, "-c", f"CREATE UNLOGGED TABLE events ({table})"])
-    copy = subprocess.Popen([*ask, "-c", "COPY events FROM STDIN"], stdin=subprocess.PIPE, cwd="/")
-    assert copy.stdin is not None
-    for lot in rows:
-        text = "".join("\t".join(_field(value) for value in row) + "\n" for row in lot)
-        copy.stdin.write(text.encode())
-    copy.stdin.close()
-    if copy.wait():
-        raise RuntimeError("PostgreSQL did not take the events")
+    for select in selects:
+        with duck.query() as query:
+            query.execute(f"COPY ({select}) TO '{piece}' (FORMAT csv, HEADER false)")
+        with open(piece, "rb") as text:
+            subprocess.run([*ask, "-c", "COPY events FROM STDIN (FORMAT csv)"], stdin=text, check=True, cwd="/")
+        piece.unlink()
     for index in indexes:
         _run([*ask, "-c", index])
     _run([*ask, "-c", "VACUUM ANALYZE events"])
+
+
+def _measured(ask: list[str], asked: Sequence[Any], beside: Callable[[Any], float]) -> dict[str, tuple[float, float]]:
     found = {}
     for one in asked:
         key = one.key.replace("//", "/").replace("metadata ->>", "metadata::json ->>")
@@ -104,11 +114,5 @@ def _measured(
             [*ask, "-c", "\\timing on", *(["-c", sql] * 4)], check=True, capture_output=True, text=True, cwd="/"
         ).stdout
         took = [float(line.split()[1]) for line in said.splitlines() if line.startswith("Time:")]
-        found[one.name] = sorted(took[1:])[len(took[1:]) // 2]
+        found[one.name] = (min(took[1:]), beside(one))
     return found
-
-
-def _field(value: object) -> str:
-    if value is None:
-        return "\\N"
-    return str(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
