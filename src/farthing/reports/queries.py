@@ -171,7 +171,7 @@ def _with_trends(store: Store, found: Breakdown) -> Breakdown:
     part = "hour" if days <= 2 else "day" if days <= 62 else "week" if days <= 400 else "month"
     sums: dict[Key, dict[str, int]] = {}
     times: set[str] = set()
-    for row in store.totals(Question(by=(*found.by, part), where=found.where, tz=found.tz)):
+    for row in store.totals(Question(by=(*found.by, part), where=found.where, tz=found.tz, sums=())):
         moment = row.key[-1] or ""
         times.add(moment)
         sums.setdefault(row.key[:-1], {})[moment] = row.totals.cost_pico
