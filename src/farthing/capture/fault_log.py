@@ -34,7 +34,7 @@ class FaultLog(logging.Handler):
             "program": " ".join(sys.argv[:2])[:200],
             "fault": record.getMessage()[:1_000],
         }
-        with suppress(OSError):
+        with suppress(OSError, TypeError):  # TypeError: the interpreter is ending and has taken modules apart
             path = fault_file()
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size > MAX_BYTES:

@@ -38,7 +38,8 @@ class Later:
     """A queue of writes and other work, and the thread that does it in order. `put` may be called by a finalizer."""
 
     def __init__(self) -> None:
-        self._pid = 0
+        # What is done at exit before the rest is finished.
+        self.at_end: list[Work] = []
         self._fresh()
 
     def _fresh(self) -> None:
@@ -133,7 +134,9 @@ class Later:
             self._do(item, self._queue)
 
     def finish(self) -> None:
-        """At exit: what waits is done, for as long as patience lasts."""
+        """At exit: `at_end`, then what waits is done, for as long as patience lasts."""
+        for work in self.at_end:
+            guarded("work at exit", work)
         until = time.monotonic() + EXIT_PATIENCE_S
         if not self.flush(max(0.0, until - time.monotonic())):
             FAULTS.add("writing to the ledger at exit", f"{self._queue.qsize()} calls could not be recorded in time")

@@ -35,7 +35,7 @@ from farthing.capture.hosts import Hosts, Target
 from farthing.capture.later import LATER
 from farthing.capture.observed import Answer, Header, calls, no_header
 from farthing.capture.request import Asked, read_request
-from farthing.capture.stream import Tap, collector
+from farthing.capture.stream import Tap, collector, end_open
 from farthing.config import load_settings, user_hash_key
 from farthing.errors import FarthingError
 from farthing.event import EMPTY, Attribution, now_us
@@ -329,3 +329,6 @@ def _dropped(admission: Admission | None) -> None:
 
 
 _ATTEMPT = re.compile(r"attempt=(\d{1,3})\b")
+
+
+LATER.at_end.append(end_open)

@@ -7,6 +7,7 @@ stream runs, and it ends once: at the stream's end, when it is closed, fails, or
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -41,6 +42,18 @@ class Watch(Protocol):
         """Looks at what has come; raises where no more may."""
 
 
+OPEN: set[Tap] = set()
+"""Streams under way. A program may end amid one, or leave one open after its last event; it has been paid for."""
+
+os.register_at_fork(after_in_child=OPEN.clear)  # they are the parent's
+
+
+def end_open() -> None:
+    """End all streams under way, as far as they have come: the program is ending."""
+    for tap in tuple(OPEN):
+        tap.end()
+
+
 class Tap:
     """The chunks of one body. `done(tap)` is called once, when it ends.
 
@@ -65,6 +78,7 @@ class Tap:
         self.cut = False
         self.error: BaseException | None = None
         self.packed = True
+        OPEN.add(self)
 
     def add(self, chunk: bytes) -> None:
         """One more chunk went by."""
@@ -93,6 +107,7 @@ class Tap:
     def end(self, error: BaseException | None = None, *, whole: bool = False) -> None:
         """The body is over: its end was reached (`whole`), or it broke off. Only the first call counts."""
         done, self._done = self._done, None
+        OPEN.discard(self)
         if done is not None:
             self.ended = whole
             self.error = error
