@@ -16,7 +16,7 @@ from farthing.ledger.segments import folder_of, sweep, upkeep
 
 SEAL_ROWS = 16_000
 """So many rows in the table are worth sealing the older ones,"""
-AT_ONCE_ROWS = 64_000
+AT_ONCE_ROWS = 256_000
 """at once, from so many on; below it the sealer waits until nothing has been written for a moment."""
 OLD_ROWS = 4_000
 OLD_US = 24 * 3_600_000_000
@@ -38,8 +38,8 @@ class Sealer:
         self._fresh()
 
     def _fresh(self) -> None:
-        self._added = 0
         self._all = 0
+        self._looked = 0
         self._since = time.monotonic()
         self._wake = threading.Event()
         self._gate = threading.Lock()
@@ -49,10 +49,9 @@ class Sealer:
 
     def added(self, rows: int) -> None:
         """So many rows have been committed."""
-        self._added += rows
+        before = self._all
         self._all += rows
-        if self._added >= _ASK_EVERY:
-            self._added = 0
+        if before // _ASK_EVERY != self._all // _ASK_EVERY:
             self._start()
 
     def seen(self, rows: int) -> None:
@@ -67,15 +66,16 @@ class Sealer:
             self._thread.start()
 
     def close(self) -> None:
-        """End the thread, after what it is doing. Who has written much, an import say, leaves it sealed."""
+        """End the thread, after what it is doing. Who has written very much, an import say, leaves it sealed."""
         self._stop = True
         self._wake.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=30.0)
-        if self._all >= SEAL_ROWS:
-            self._all = self._added = 0
+        if self._all >= AT_ONCE_ROWS:
+            self._looked = self._all
             self._work()
+            self._all = 0
 
     def _run(self) -> None:
         while True:
@@ -100,8 +100,8 @@ class Sealer:
             waiting = _waiting(database)
             if not waiting:
                 return False
-            if waiting < AT_ONCE_ROWS and self._added:
-                self._added = 0
+            if waiting < AT_ONCE_ROWS and self._all != self._looked:
+                self._looked = self._all
                 return True
             with upkeep(self._path):
                 seal(database)
