@@ -255,23 +255,31 @@ def _grouped(question: Question, asked: Relation, keys: Sequence[Term], sums: Se
     """(what is selected, from where and grouped by what)."""
     places = [str(n + 1) for n in range(len(keys))]
     by = f" GROUP BY {', '.join(places)}" if keys else ""
-    if not _few_kinds(question, asked):
+    raw = {n: column for n, name in enumerate(question.by) if (column := _dear(name, question, asked))}
+    if not raw:
         listed = [f"{key.sql} AS k{n}" for n, key in enumerate(keys)] + [f"{_SUMS[s]} AS {s}" for s in sums]
         return ", ".join(listed), asked.rows + by
-    # JSON is read once for each text of metadata, not for each event.
-    plain = [f"k{n}" for n, name in enumerate(question.by) if not name.startswith("metadata.")]
-    inner = [f"{keys[int(k[1:])].sql} AS {k}" for k in plain] + [f"{_SUMS[s]} AS {s}" for s in sums]
-    also = "".join(f", {k}" for k in plain)
-    within = f"(SELECT e.metadata AS metadata, {', '.join(inner)} {asked.rows} GROUP BY e.metadata{also})"
-    outer = [f"e.{k} AS {k}" if (k := f"k{n}") in plain else f"{key.sql} AS {k}" for n, key in enumerate(keys)]
+    # JSON is read once for each text of metadata, weeks and months are found once for each date, not for each event.
+    columns = [f"e.{column} AS {column}" for column in dict.fromkeys(raw.values())]
+    inner = [*columns, *(f"{key.sql} AS k{n}" for n, key in enumerate(keys) if n not in raw)]
+    within = f"SELECT {', '.join([*inner, *(f'{_SUMS[s]} AS {s}' for s in sums)])} {asked.rows}"
+    within += f" GROUP BY {', '.join(str(n + 1) for n in range(len(inner)))}"
+    outer = [f"{key.sql} AS k{n}" if n in raw else f"e.k{n} AS k{n}" for n, key in enumerate(keys)]
     outer += [f"{_OUTER.get(s, 'sum')}(e.{s}) AS {s}" for s in sums]
-    return ", ".join(outer), f"FROM {within} e{by}"
+    return ", ".join(outer), f"FROM ({within}) e{by}"
 
 
-def _few_kinds(question: Question, asked: Relation) -> bool:
+def _dear(name: str, question: Question, asked: Relation) -> str | None:
+    """The column to group by first, where a key is dear to compute and its column has few values."""
+    if name in ("week", "month") and terms.zone(question.tz) is None:
+        return "date"
+    return "metadata" if name.startswith("metadata.") and _few_kinds(asked) else None
+
+
+def _few_kinds(asked: Relation) -> bool:
     rows = sum(segment.rows for segment in asked.segments)
     kinds = sum(segment.metadata_kinds for segment in asked.segments)
-    return any(name.startswith("metadata.") for name in question.by) and kinds * 8 <= rows and rows > 0
+    return kinds * 8 <= rows and rows > 0
 
 
 def _first(body: str, question: Question, sums: Sequence[str], keys: int, timed: bool, whole: bool) -> str:
