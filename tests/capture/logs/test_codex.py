@@ -286,6 +286,22 @@ def test_codex_exec_tells_a_turns_totals(desk: Any, write: Write) -> None:
     assert {event.price_status for event in desk.events()} == {"priced"}
 
 
+@pytest.mark.parametrize("order", [("run.jsonl", "log"), ("log", "run.jsonl")])
+def test_exec_output_beside_the_threads_own_log_counts_once(desk: Any, write: Write, order: tuple[str, str]) -> None:
+    """In whichever order the two are read, each call of the thread's log counts, and the turn nothing beside them."""
+    paths = {
+        "run.jsonl": write(
+            "run.jsonl",
+            {"type": "thread.started", "thread_id": PARENT},
+            {"type": "turn.completed", "usage": {"input_tokens": 3000, "output_tokens": 30}},
+        ),
+        "log": write(log(PARENT), meta(PARENT), context(), *PARENTS),
+    }
+    for name in order:
+        desk.read(Codex(), paths[name], model="gpt-5-codex")
+    assert sums(desk) == (2, 3000, 30)
+
+
 def test_bad_lines_are_told_and_the_others_count(desk: Any, write: Write) -> None:
     """Wrong counts, broken JSON and what is no object have their line and reason."""
     wrong = count({**usage(5, 5), "input_tokens": -1})

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -345,7 +345,11 @@ class _Thread:
         return used
 
     def _turn(self, payload: Mapping[str, Any]) -> Call | None:
-        """A turn of `codex exec --json`: the thread's total up to its end."""
+        """A turn of `codex exec --json`: the thread's total up to its end, all its calls in one.
+
+        It has the key of its last call in the thread's own log, and is `partial`: where that log is read too, before or
+        after, what it says of each call counts, and the turn nothing beside it.
+        """
         total = _counts(payload.get("usage"))
         if total is None:
             return None
@@ -355,7 +359,10 @@ class _Thread:
             used = total
         self.facts.total = list(total)
         self.facts.turns += 1
-        return self._call(used, total, None, int(self.part.path.stat().st_mtime * 1_000_000)) if any(used) else None
+        if not any(used):
+            return None
+        call = self._call(used, total, None, int(self.part.path.stat().st_mtime * 1_000_000))
+        return replace(call, usage_status="partial", usage_reason="a whole turn in one: its calls are not told")
 
     def _call(self, used: Counts, total: Counts, response_id: str | None, at_us: int | None) -> Call:
         facts, how = self.facts, self.part.how
