@@ -13,10 +13,9 @@ from typing import TextIO
 
 import click
 
-from farthing.cli.frame import App, as_filter, filter_options, now, pass_app, shared_options
+from farthing.cli.frame import App, as_filter, filter_options, pass_app, shared_options
 from farthing.cli.output import safe_cell
 from farthing.errors import InputError
-from farthing.event import to_us
 from farthing.ledger.store import Filter, Store
 from farthing.reports.booked import booked
 from farthing.reports.focus import COLUMNS, focus_rows
@@ -88,7 +87,7 @@ def _csv(store: Store, where: Filter, file: TextIO) -> None:
 def _focus(store: Store, where: Filter, file: TextIO) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for row in focus_rows(booked(store), where, to_us(now())):
+    for row in focus_rows(booked(store), where):
         writer.writerow([safe_cell(row[name]) for name in COLUMNS])
 
 

@@ -89,8 +89,8 @@ class _Part:
     pico: Fraction
 
 
-def focus_rows(store: Store, where: Filter, now_us: int) -> Iterator[Row]:
-    """The rows, oldest day first. Days and months are UTC; an open end is now."""
+def focus_rows(store: Store, where: Filter) -> Iterator[Row]:
+    """The rows, oldest day first. Days and months are UTC."""
     prices = Prices(store)
     for row in store.totals(Question(by=("day",), where=where, sums=())):
         if row.key[0] is None:
@@ -99,7 +99,7 @@ def focus_rows(store: Store, where: Filter, now_us: int) -> Iterator[Row]:
         since, until = _us(day), _us(day + timedelta(days=1))
         within = Filter(
             since_us=since if where.since_us is None else max(since, where.since_us),
-            until_us=min(until, where.until_us if where.until_us is not None else now_us + 1),
+            until_us=until if where.until_us is None else min(until, where.until_us),
             org=where.org,
             equals=where.equals,
         )
