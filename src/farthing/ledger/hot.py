@@ -14,7 +14,9 @@ from farthing.ledger.rows import COLUMNS, TOKEN_COLUMNS
 from farthing.ledger.segments import Rows, Sealed, look, nothing
 
 CACHED_ROWS = 50_000
-"""From so many hot rows on only the columns that a question needs are fetched, each time anew."""
+"""From so many hot rows on only the columns that a question needs are fetched, each time anew,"""
+MOST_CACHED_ROWS = 500_000
+"""unless all of them are needed, as for pages of events, which would fetch them again for each page."""
 _BATCHES = 32
 
 INTEGERS = frozenset(
@@ -123,8 +125,9 @@ class Hot:
                 return Moment(sealed, None, False, 0, None, None)
             if self._seen is not None:
                 self._seen(last - first + 1)
-            if last - first >= CACHED_ROWS:
-                self._empty()
+            warm = self._table is not None and last - self._last < CACHED_ROWS
+            most = MOST_CACHED_ROWS if len(columns) == len(EVERY) else CACHED_ROWS
+            if not warm and last - first >= most:
                 needed = [c for c in EVERY if c in columns or c in ("seq", "corrects")]
                 found = rows(select(needed))
                 some = any(row[needed.index("corrects")] is not None for row in found)
