@@ -519,6 +519,8 @@ def pydantic_ai_agent(url: str) -> Any:
 
 @pytest.fixture(scope="module", autouse=True)
 def _clients_left_open() -> Any:
-    """SDKs leave connections to the collector, which warns of them: here, where warnings are passed over."""
+    """SDKs leave connections and a loop to the collector, which warns of them: here, where warnings are passed over."""
     yield
+    asyncio.get_event_loop_policy().get_event_loop().close()
+    asyncio.set_event_loop(None)
     gc.collect()
