@@ -13,6 +13,8 @@ import farthing
 from farthing import testing
 from farthing.budgets.presets import PRESETS
 from farthing.classic import BudgetDashboard, TokenBudget, TokenCounter, TokenUsage
+from farthing.reports.digest import digest, digest_page
+from farthing.reports.plain import plain
 
 
 @pytest.fixture
@@ -275,3 +277,23 @@ def test_the_planning_table() -> None:
             tracker.guard.set(budget)
         stands = {(one.budget.window, one.budget.unit): one.limit for one in tracker.guard.status()}
     assert stands == {("day", "tokens"): 2_000_000, ("month", "usd"): 600 * 10**12}
+
+
+def test_run_budget_report() -> None:
+    """ "Run budget report": the daily, weekly and monthly report with each budget, what is used of it and its end."""
+    clock = testing.FakeClock("2026-11-16T12:00:00")
+    with testing.tracker({"m": (1, 1)}, clock=clock) as costs:
+        costs.guard.set("agent=researcher", tokens=2_000_000, per="day")
+        costs.record("m", 1_500_000, 0, agent="researcher")
+        for window in ("day", "week", "month"):
+            found = digest(costs.ledger, window, clock.now)
+            assert (found.owed, found.totals.calls) == (1_500_000_000_000, 1)
+            (budget,) = found.budgets
+            assert (budget.place, budget.spent, budget.limit, budget.unit) == (
+                "agent=researcher",
+                1_500_000,
+                2_000_000,
+                "tokens",
+            )
+            words = plain(digest_page(found))
+            assert "Budget report" in words and "75 %" in words

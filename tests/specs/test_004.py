@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import farthing
 from farthing import testing
 from farthing.classic import BudgetExceededError, CostTracker, TenantCostTracker
+from farthing.errors import InputError
 
 # The summary's own figures: (agent, model, input, output, cost in US dollars)
 SAMPLE = (
@@ -207,3 +209,51 @@ def test_a_tenants_budget() -> None:
         with pytest.raises(BudgetExceededError, match="month"):
             ours.guard.reserve("m", input_tokens=2_000_000, max_tokens=0)
         assert ours.totals().calls == 1
+
+
+def test_the_cost_optimization_endpoint_has_its_six_keys() -> None:
+    """The dashboard's figures of one organisation, over today, this month, or any range; plans are not owed."""
+    clock = testing.FakeClock("2026-11-16T12:00:00")
+    with testing.tracker({"m": (1, 1)}, clock=clock) as costs:
+        for day in range(16, 0, -1):
+            at = datetime(2026, 11, day, 11, tzinfo=UTC)
+            costs.record("m", 1_000_000, 0, agent="style", org="org_1", provider="custom", at=at)
+            costs.record("m", 1_000_000, 0, agent="style", org="org_2", provider="custom", at=at)
+        costs.record("m", 1_000_000, 0, agent="plan", org="org_1", provider="custom", billing="subscription")
+        costs.record(
+            "m", 3_000_000, 0, agent="old", org="org_1", provider="custom", at=datetime(2026, 10, 5, 11, tzinfo=UTC)
+        )
+        costs.guard.set(usd=20, per="month", org="org_1")
+        found = costs.cost_optimization("org_1")
+        assert list(found) == [
+            "total_cost_today", "total_cost_month", "projected_monthly", "by_provider", "by_agent", "budget",
+        ]  # fmt: skip
+        assert (found["total_cost_today"], found["total_cost_month"]) == (1.0, 16.0)
+        assert found["projected_monthly"] == pytest.approx(30.5)
+        assert found["by_provider"] == {"custom": 16.0} and found["by_agent"] == {"style": 16.0}
+        assert found["budget"]["status"] == "warning"
+        (budget,) = found["budget"]["budgets"]
+        assert (budget["spent"], budget["limit"], budget["percent_used"]) == (16.0, 20.0, 80.0)
+        ranged = costs.cost_optimization("org_1", since=datetime(2026, 10, 1, tzinfo=UTC), until=clock.now)
+        assert ranged["by_agent"] == {"style": 16.0, "old": 3.0}
+        assert costs.cost_optimization()["total_cost_today"] == 2.0
+
+
+def test_the_summary_over_any_range() -> None:
+    """`get_summary` of a time, or of what a filter lets through, is the ledger's."""
+    with testing.tracker({"m": (1, 1)}) as costs:
+        costs.record("m", 1_000_000, 0, agent="a", at=datetime(2026, 10, 5, 11, tzinfo=UTC))
+        costs.record("m", 2_000_000, 0, agent="b", at=datetime(2026, 11, 5, 11, tzinfo=UTC))
+        october = costs.get_summary(until=datetime(2026, 11, 1, tzinfo=UTC))
+        assert (october["total_cost_usd"], october["total_calls"]) == (1.0, 1)
+        assert costs.get_summary(agent="b")["by_model"] == {"m": {"cost": 2.0, "calls": 1}}
+        assert costs.get_summary()["total_cost_usd"] == 3.0
+
+
+def test_a_tenant_sees_its_own_figures_alone() -> None:
+    """Its cost optimization is of its organisation; another's is refused."""
+    with TenantCostTracker("org_1", ":memory:", catalog=testing.prices({"m": (1, 1)})) as costs:
+        costs.record("m", 1_000_000, 0)
+        assert costs.cost_optimization()["total_cost_month"] == 1.0
+        with pytest.raises(InputError, match="org_2"):
+            costs.cost_optimization("org_2")

@@ -65,12 +65,13 @@ def forecast(past: Sequence[int], ahead: Fraction, *, season: int, step: str = "
     if not past or not any(past):
         return Forecast(expected=0, why="nothing has been spent before, so there is nothing to go by")
     whole = -(-ahead.numerator // ahead.denominator)
-    tests = {name: _tested(past, whole, season, method) for name, method in METHODS.items()}
-    name = _nearest(tests)
+    # Over no more than a season, so that the last weeks have a say: of longer stretches they do not know the truth yet.
+    short = {name: _tested(past, min(whole, season), season, method) for name, method in METHODS.items()}
+    name = _nearest(short)
     expected = _scaled(past, ahead, season, METHODS[name])
-    tried = tests[name]
+    tried = _tested(past, whole, season, METHODS[name])
     wide, held, counted = _narrowest(tried, whole)
-    why = _words(name, season, step, len(tried))
+    why = _words(name, season, step, len(short[name]))
     base = Forecast(expected=expected, method=name, tests=counted, held=held, why=why)
     if counted < LEAST_TESTS:
         return _without(base, f"no range: the past allows {counted} tests, and {LEAST_TESTS} are the least")
