@@ -38,29 +38,37 @@ _ORDINARY = frozenset({"auto", "default", "standard", "standard_only"})
 _SPEECHLESS = re.compile(r"/embeddings?$|:(?:batch)?embedcontents?$|/embed$|/rerank$|/moderations$", re.IGNORECASE)
 """Paths of calls that give no tokens out."""
 
+_BY_OTHER_UNITS = re.compile(r"/images/|/audio/|/rerank$|/ocr$|:predict$")
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """max_tokens: the most that may come out, of all answers together; None: the request does not say.
-    models: further models that may answer; context: what of the request changes its price."""
+    models: further models that may answer; context: what of the request changes its price; answers: how many are wanted;
+    by_text: whether it is billed by the text, else by images, seconds, pages or searches."""
 
     max_tokens: int | None = None
     models: tuple[str, ...] = ()
     context: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    answers: int = 1
+    by_text: bool = True
 
 
 def allowance(body: Json, path: str) -> Allowance:
     """What the body of a request to this path allows. What it says in no known way is not known."""
-    if _SPEECHLESS.search(path.partition("?")[0]):
-        return Allowance(max_tokens=0)
+    bare = path.partition("?")[0]
+    answers = _least(body, _SEVERAL) or 1
+    by_text = not _BY_OTHER_UNITS.search(bare)
+    if _SPEECHLESS.search(bare):
+        return Allowance(max_tokens=0, by_text=by_text)
     most = _least(body, _MOST)
-    if most is not None and (several := _least(body, _SEVERAL)):
-        most *= several
+    if most is not None:
+        most *= answers
     others = body.get("models")
     models = tuple(m for m in others if isinstance(m, str) and m) if isinstance(others, list) else ()
     tier = body.get("service_tier")
     known = isinstance(tier, str) and tier and tier not in _ORDINARY
-    return Allowance(most, models, {"service_tier": str(tier)} if known else EMPTY)
+    return Allowance(most, models, {"service_tier": str(tier)} if known else EMPTY, answers, by_text)
 
 
 def _least(body: Json, places: tuple[tuple[str, ...], ...]) -> int | None:

@@ -10,8 +10,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from farthing.budgets.asking import Expectation
 from farthing.budgets.blocks import around
 from farthing.budgets.estimate import dearest
 from farthing.budgets.guard import Guard
@@ -122,8 +124,7 @@ class Gate:
         if self.ending:
             LATER.flush(PATIENCE_S)  # what has ended frees its hold only when it is written
         allowed = allowance(body, path)
-        held = guard.reserve(
-            model,
+        expected = Expectation(
             provider=provider,
             models=allowed.models,
             input_characters=_size(asked),
@@ -133,10 +134,27 @@ class Gate:
             hold_s=HOLD_S,
             gone=True,
         )
+        if not allowed.by_text and (usd := self._by_units(model, asked, allowed, provider)) is not None:
+            expected["usd"] = usd
+        held = guard.reserve(model, **expected)
         admission = Admission(self, held, allowed, model or NO_MODEL)
         if model is not None and held.model != model:
             admission.downgrade(dispatch)
         return admission if held.covered or admission.sent is not None else None
+
+    def _by_units(self, model: str | None, asked: Asked, allowed: Allowance, provider: str | None) -> Decimal | None:
+        """US dollars of a call that is not billed by its text; what only its end tells, is held as almost nothing."""
+        price = self._tracker().catalog.resolve(model or NO_MODEL, provider)
+        texts = Usage(input_tokens=asked.input_tokens(), output_tokens=allowed.max_tokens or 0)
+        if price.record is None or price.evaluate(texts):
+            return None
+        units = {
+            "output_images": allowed.answers,
+            "rerank_searches": 1,
+            "input_characters": sum(asked.characters().values()),
+        }
+        known = (price.evaluate(Usage(**{unit: number})) for unit, number in units.items())
+        return pico_to_usd(max(1, *(pico or 0 for pico in known)))
 
     def price(
         self, models: tuple[str, ...], usage: Usage, dispatch: Dispatch, context: Mapping[str, str]

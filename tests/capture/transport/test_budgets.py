@@ -617,3 +617,31 @@ def _clients_left_open() -> Any:
     """SDKs leave connections to the collector, which warns of them: here, where warnings are passed over."""
     yield
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "held"),
+    [
+        ("/v1/images/generations", {"model": "dall-e-3", "prompt": "rain", "n": 2}, 2 * 40_000_000_000),
+        ("/v1/audio/speech", {"model": "tts-1", "input": "x" * 1000}, 15_000_000_000),
+        ("/v1/rerank", {"model": "rerank-v3.5", "query": "rain", "documents": ["a"]}, None),
+        ("/v1/audio/transcriptions", {"model": "whisper-1"}, 1),
+    ],
+)
+def test_calls_that_are_not_billed_by_text(path: str, body: dict[str, Any], held: int | None, metered: Any) -> None:
+    """Images, characters and searches are held by their own price; what only the end tells, as almost nothing."""
+    from farthing.capture.hosts import Target
+    from farthing.capture.meter import Dispatch, Meter, Outgoing
+
+    meter = metered("openai")
+    meter.tracker.guard.set(usd=1, name="all")
+    call = Dispatch(
+        Meter(meter.tracker), Target(None, f"https://h{path}", sure=True), Outgoing(path, body=json.dumps(body).encode()),
+        on_loop=False,
+    )  # fmt: skip
+    call.admit()
+    assert call.admission is not None
+    reserved = standing(meter).reserved
+    assert reserved == held if held is not None else reserved > 0
+    call.admission.drop()
+    assert standing(meter).reserved == 0
