@@ -43,9 +43,13 @@ _BY_OTHER_UNITS = re.compile(r"/images/|/audio/|/rerank$|/ocr$|:predict$")
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """max_tokens: the most that may come out, of all answers together; None: the request does not say.
-    models: further models that may answer; context: what of the request changes its price; answers: how many are wanted;
-    by_text: whether it is billed by the text, else by images, seconds, pages or searches."""
+    """What a request says of its answer.
+
+    max_tokens  the most that may come out, of all answers together; None: it does not say
+    models      further models that may answer; answers: how many are wanted
+    context     what of the request changes its price
+    by_text     whether it is billed by the text, else by images, seconds, pages or searches
+    """
 
     max_tokens: int | None = None
     models: tuple[str, ...] = ()

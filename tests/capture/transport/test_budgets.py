@@ -635,10 +635,8 @@ def test_calls_that_are_not_billed_by_text(path: str, body: dict[str, Any], held
 
     meter = metered("openai")
     meter.tracker.guard.set(usd=1, name="all")
-    call = Dispatch(
-        Meter(meter.tracker), Target(None, f"https://h{path}", sure=True), Outgoing(path, body=json.dumps(body).encode()),
-        on_loop=False,
-    )  # fmt: skip
+    target, asked = Target(None, f"https://h{path}", sure=True), Outgoing(path, body=json.dumps(body).encode())
+    call = Dispatch(Meter(meter.tracker), target, asked, on_loop=False)
     call.admit()
     assert call.admission is not None
     reserved = standing(meter).reserved
