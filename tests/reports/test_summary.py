@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from farthing.event import Attribution, Event, new_id, to_us
 from farthing.ledger.open import open_ledger
 from farthing.ledger.store import Filter, Store
+from farthing.reports.plain import plain
 from farthing.reports.queries import breakdown
+from farthing.reports.screens import overview_page
 from farthing.reports.summary import overview
 from farthing.usage import Usage
 
@@ -70,3 +73,17 @@ def test_breakdowns_show_what_is_missing(store: Store) -> None:
     by_day = breakdown(store, ("day",), Filter(), 2)
     assert [row.key[0] for row in by_day.rows] == ["2026-11-14", "2026-11-15"]
     assert by_day.unattributed is None
+
+
+def test_plans_are_told_apart(store: Store) -> None:
+    """What of each figure is list price inside a flat plan, which nobody owes."""
+    assert set(overview(store, NOW).plans.values()) == {0}
+    planned = replace(event(0.1, 4, "a"), billing="subscription")
+    store.append(planned)
+    store.append(replace(event(20, 9, "a"), billing="subscription"))
+    found = overview(store, NOW)
+    assert {name: pico // USD for name, pico in found.plans.items()} == {
+        "today": 4, "week": 4, "month": 4, "everything": 13,
+    }  # fmt: skip
+    words = plain(overview_page(found, "ledger.db"))
+    assert "$4.00 in plans" in words and "which nobody owes" in words

@@ -37,6 +37,7 @@ def as_json(found: Overview, url: str) -> dict[str, object]:
         "last_7_days": totals_json(found.week),
         "month": totals_json(found.month),
         "all": totals_json(found.everything),
+        "subscription_pico": dict(found.plans),
         "before": {name: totals_json(totals) for name, totals in found.before.items()},
         "expected_month_usd": None if found.expected_month is None else found.expected_month / 10**12,
         "last_30_days": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -106,7 +107,7 @@ def report(
             limit=given["limit"],
             tz=tz,
             before=_before(days, where, at, tz) if given["compare"] else None,
-            trends=True,
+            trends=leave.kind == "html" or (leave.kind == "text" and out is None and sys.stdout.isatty()),
             caching=given["caching"],
             spread=given["percentiles"],
         )

@@ -52,7 +52,7 @@ def overview_page(found: Overview, url: str, budgets: Sequence[Standing] = ()) -
     page.line()
     page.add(Heading("How much", f"UTC, {found.now:%Y-%m-%d %H:%M}"))
     page.add(_how_much(found))
-    for line in _doubts(found.recent, "in the last 30 days"):
+    for line in (*_in_plans(found), *_doubts(found.recent, "in the last 30 days")):
         page.line(*line, hang=2)
     page.line()
     page.add(Heading("Where", "last 30 days"))
@@ -83,18 +83,20 @@ def _within(page: Page, found: Overview, budgets: Sequence[Standing]) -> None:
 
 def _how_much(found: Overview) -> Figures:
     spans = (
-        ("today", found.today, found.before["today"], "yesterday"),
-        ("7 days", found.week, found.before["week"], "7 before"),
-        (f"{found.now:%B}", found.month, found.before["month"], "last month"),
-        ("in all", found.everything, None, ""),
+        ("today", "today", found.today, found.before["today"], "yesterday"),
+        ("week", "7 days", found.week, found.before["week"], "7 before"),
+        ("month", f"{found.now:%B}", found.month, found.before["month"], "last month"),
+        ("everything", "in all", found.everything, None, ""),
     )
     items = []
-    for label, totals, before, what in spans:
+    for key, label, totals, before, what in spans:
         notes = [Span(plural(totals.calls, "call"), "dim")]
         if before is not None:
             notes.append(Span(f"{what} {money(before.cost_pico)}" if before.calls else "", "dim"))
         elif found.first_day:
             notes.append(Span(f"since {found.first_day}", "dim"))
+        if found.plans["everything"]:
+            notes.append(Span(f"{money(found.plans[key])} in plans" if found.plans[key] else "", "accent"))
         items.append((label, money(totals.cost_pico), notes))
     return Figures(items)
 
@@ -144,6 +146,11 @@ def _trend(found: Overview) -> Iterator[tuple[str | Span, ...]]:
             f"{m.name or 'no agent'} {'+' if m.now > m.before else '-'}{money(abs(m.now - m.before))}" for m in moves
         )
         yield ("What moved it: ", words)
+
+
+def _in_plans(found: Overview) -> Iterator[tuple[str | Span, ...]]:
+    if found.plans["everything"]:
+        yield (Span("in plans", "accent"), ": list price of calls inside flat plans, which nobody owes")
 
 
 def _doubts(totals: Totals, when: str) -> Iterator[tuple[str | Span, ...]]:

@@ -28,6 +28,7 @@ class Move:
 class Overview:
     """One screen's worth of figures. Days are UTC; a week is the last 7 days, today included.
 
+    plans      of `today`, `week`, `month` and `everything`: what of it is list price inside flat plans, picodollars
     before     of `today`, `week`, `month`: the same span of the time before (yesterday, the 7 days before, last month)
     expected_month  what this month comes to at its pace so far, picodollars; None in its first day
     places     key -> rows, dearest first, of the last 30 days
@@ -41,6 +42,7 @@ class Overview:
     week: Totals
     month: Totals
     everything: Totals
+    plans: Mapping[str, int]
     before: Mapping[str, Totals]
     expected_month: int | None
     places: Mapping[str, Sequence[Row]]
@@ -54,14 +56,20 @@ def overview(store: Store, now: datetime, where: Filter | None = None) -> Overvi
     where = where or Filter()
     now = now.astimezone(UTC)
     today = now.date()
-    days = {
-        date.fromisoformat(row.key[0]): row.totals
-        for row in store.totals(Question(by=("day",), where=where))
-        if row.key[0]
-    }
+    days: dict[date, Totals] = {}
+    plan_days: dict[date, int] = {}
+    for row in store.totals(Question(by=("day", "billing"), where=where)):
+        if row.key[0]:
+            day = date.fromisoformat(row.key[0])
+            days[day] = days.get(day, Totals()) + row.totals
+            if row.key[1] == "subscription":
+                plan_days[day] = row.totals.cost_pico
 
     def span(first: date, last: date) -> Totals:
         return sum((totals for day, totals in days.items() if first <= day <= last), Totals())
+
+    def plan(first: date) -> int:
+        return sum(pico for day, pico in plan_days.items() if first <= day <= today)
 
     def ago(number: int) -> date:
         return today - timedelta(days=number)
@@ -77,6 +85,12 @@ def overview(store: Store, now: datetime, where: Filter | None = None) -> Overvi
         week=span(ago(6), today),
         month=month,
         everything=sum(days.values(), Totals()),
+        plans={
+            "today": plan(today),
+            "week": plan(ago(6)),
+            "month": plan(month_start),
+            "everything": sum(plan_days.values()),
+        },
         before={
             "today": days.get(ago(1), Totals()),
             "week": span(ago(13), ago(7)),
