@@ -137,7 +137,7 @@ def test_the_first_screen_answers_the_third_question(filled: Run, read: Run) -> 
     assert "No budget is set" in filled().output
     for i in range(6):
         filled("budgets", "set", f"agent=agent{i}", "--usd", "1")
-    filled("budgets", "set", "--usd", "0.01", "--per", "month")
+    filled("budgets", "set", "--usd", "0.01", "--per", "total")
     text = filled().output
     assert "Within budget?  1 budget used up" in text and "and 3 more: farthing budgets" in text
     assert len(read()["budgets"]) == 7
