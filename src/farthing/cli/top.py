@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import sys
 import termios
@@ -57,7 +58,8 @@ def top(app: App, by: str, sort: str, rows: int, every: float, once: bool, tz: s
             seen = frame()
             app.show(top_page(seen, sort, rows), as_json(seen, sort))
         else:
-            _live(frame, sort, rows, every)
+            with contextlib.suppress(KeyboardInterrupt):
+                _live(frame, sort, rows, every)
 
 
 def _live(frame: Callable[[], Frame], sort: str, rows: int, every: float) -> None:
