@@ -67,7 +67,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def append(folder: Path, times: int = 20_000) -> bool:
-    """Whether the claim holds: append() against a bare insert, in turn, so that both see the same disk and the same noise."""
+    """Whether the claim holds: append() against a bare insert, in turn, so that both see the same disk and noise."""
     insert = _bare(folder / "bare.db")
     ours: list[float] = []
     bare: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ from farthing.pricing.catalog import Catalog
 from farthing.reports import render
 from farthing.reports.blocks import Page
 from farthing.reports.text import count, plural
+
+SEAL_ROWS = 100_000
+"""An import of so many events leaves the older ones sealed: reports over a great table are slow."""
 
 
 @click.command("import", cls=FilesOrAgent)
@@ -64,8 +68,17 @@ def import_(
     page = Page()
     tell(page, tally, f"from {plural(tally.lines, 'line')}")
     app.show(page, values(tally))
+    if tally.counts.added >= SEAL_ROWS:
+        _seal(app.url)
     if tally.bad:
         sys.exit(1)
+
+
+def _seal(url: str) -> None:
+    """Seal what was imported, in a process of its own, whose memory ends with it. Failed, it comes again."""
+    seal = [sys.executable, "-c", "from farthing.cli import main; main()", "--ledger", url, "compact"]
+    with render.progress("sealing older events", None, sys.stderr):
+        subprocess.run(seal, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
 def _progress(move: Callable[[int, str], None]) -> Callable[[Source, Tally], None]:

@@ -135,8 +135,6 @@ class SqliteStore:
         outcomes = self._writer.write(lot)
         if self._checkpointer is not None:
             self._checkpointer.wait_for_room()
-        if self._sealer is not None:
-            self._sealer.added(len(lot))
         return outcomes
 
     def get(self, event_id: str, org: str | None = None) -> Event | None:
