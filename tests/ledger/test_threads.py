@@ -56,9 +56,7 @@ def test_a_call_from_within_a_call(
     insert = Writer._insert
     inner = [make_event(), make_event()]
 
-    def interrupted(
-        self: Writer, database: Database, entries: Sequence[Prepared], news: list[Event]
-    ) -> list[Outcome]:
+    def interrupted(self: Writer, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
         while inner:
             assert store.append(inner.pop()) == "added"
         return insert(self, database, entries, news)
@@ -76,9 +74,7 @@ def test_what_came_from_within_and_fails_is_counted(
     insert = Writer._insert
     inner = [make_event()]
 
-    def interrupted(
-        self: Writer, database: Database, entries: Sequence[Prepared], news: list[Event]
-    ) -> list[Outcome]:
+    def interrupted(self: Writer, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
         if inner:
             store.append(inner.pop())
             return insert(self, database, entries, news)
