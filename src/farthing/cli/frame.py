@@ -48,7 +48,7 @@ class App:
 
     @contextmanager
     def store(self, durability: Durability = "commit", *, may_be_new: bool = False) -> Iterator[Store]:
-        """The ledger, open; closed at the end. One that was named and is not there: InputError, but for `may_be_new`."""
+        """The ledger, open; closed at the end. One named that is not there: InputError, unless it may be new."""
         if self.ledger is not None and not may_be_new and not is_there(self.ledger):
             raise InputError(f"there is no ledger at {self.ledger}: check the path; record and import make new ones")
         with open_ledger(self.url, durability=durability) as store:
