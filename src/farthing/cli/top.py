@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import sys
 import termios
@@ -93,7 +94,9 @@ def _keys() -> Iterator[Callable[[float], str]]:
 
     def pressed(seconds: float) -> str:
         ready, _, _ = select.select([sys.stdin], [], [], seconds)
-        return sys.stdin.read(1).lower() if ready else ""
+        return (
+            os.read(terminal, 1).decode(errors="replace").lower() if ready else ""
+        )  # sys.stdin would keep a second one
 
     try:
         yield pressed

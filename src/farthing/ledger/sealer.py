@@ -66,12 +66,16 @@ class Sealer:
             self._thread.start()
 
     def close(self) -> None:
-        """End the thread, after what it is doing."""
+        """End the thread, after what it is doing. Who has recorded very much leaves it sealed."""
         self._stop = True
         self._wake.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=30.0)
+        if self._all >= AT_ONCE_ROWS:
+            self._looked = self._all
+            self._work()
+            self._all = 0
 
     def _run(self) -> None:
         while True:
