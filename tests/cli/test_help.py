@@ -72,3 +72,9 @@ def test_asking_for_help_loads_nothing_slow() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "", out
+
+
+def test_python_m_farthing_is_the_command_line() -> None:
+    """Where several Pythons are at hand, the one that is typed is the one that answers."""
+    ran = subprocess.run([sys.executable, "-m", "farthing", "--help"], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("Usage: farthing ")

@@ -76,7 +76,7 @@ def import_(
 
 def _seal(url: str) -> None:
     """Seal what was imported, in a process of its own, whose memory ends with it. Failed, it comes again."""
-    seal = [sys.executable, "-c", "from farthing.cli import main; main()", "--ledger", url, "compact"]
+    seal = [sys.executable, "-m", "farthing", "--ledger", url, "compact"]
     with render.progress("sealing older events", None, sys.stderr):
         subprocess.run(seal, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 

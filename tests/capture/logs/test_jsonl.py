@@ -52,6 +52,22 @@ def test_an_event_line_with_everything() -> None:
     assert (call.dedupe_key, call.billing) == ("response:openai:r1", "subscription")
 
 
+@pytest.mark.parametrize(
+    ("tool", "line"),
+    [
+        ("claude-code", {"type": "assistant", "sessionId": "s", "message": {"id": "msg_1", "usage": {}}}),
+        ("claude-code", {"type": "result", "session_id": "s", "modelUsage": {"m": {"outputTokens": 9}}, "usage": {}}),
+        ("codex", {"type": "event_msg", "timestamp": "2026-11-20T14:03:11Z", "payload": {"type": "token_count"}}),
+        ("gemini-cli", {"type": "gemini", "id": "1", "tokens": {"input": 4, "output": 1}}),
+        ("opencode", {"role": "assistant", "modelID": "m", "providerID": "p", "tokens": {"input": 4}}),
+    ],
+)  # fmt: skip
+def test_a_coding_agents_log_is_not_read_line_by_line(tool: str, line: dict[str, Any]) -> None:
+    """Its lines say calls several times, in parts and in sums: read one by one they count twice, or as nothing."""
+    with pytest.raises(BadLine, match=f"farthing import {tool} PATH"):
+        read_value(line, source="test")
+
+
 def test_counts_may_stand_beside_the_other_fields() -> None:
     """The short form: no `usage` object, and the names that people use."""
     (call,) = calls(

@@ -58,6 +58,8 @@ def read_value(line: Any, *, source: str, defaults: Attribution | None = None) -
         return _recorded(line, source, defaults)
     if _is_event(line):
         return read_fields(line, source=source, defaults=defaults)
+    if (tool := _log_of(line)) is not None:
+        raise BadLine(f"belongs to a log of {tool}, which says a call several times: farthing import {tool} PATH")
     return _response(line, Call(model=NO_MODEL, usage=None, attribution=_who({}, defaults), source=source), line)
 
 
@@ -67,6 +69,18 @@ def _is_event(line: Mapping[str, Any]) -> bool:
     if any(name in line for name in _BODY_NAMES):
         return False
     return any(name in line for name in SHORT_UNITS) or ("usage" in line and any(n in line for n in TIME_NAMES))
+
+
+def _log_of(line: Mapping[str, Any]) -> str | None:
+    """The coding agent whose log has such lines. A line by itself does not tell what of it was counted before."""
+    kind = line.get("type")
+    if kind in ("assistant", "result") and ("sessionId" in line or "session_id" in line):
+        return "claude-code"
+    if kind in ("session_meta", "turn_context", "event_msg") and "payload" in line:
+        return "codex"
+    if (kind == "gemini" and "tokens" in line) or "projectHash" in line:
+        return "gemini-cli"
+    return "opencode" if "modelID" in line and "providerID" in line else None
 
 
 def _recorded(line: Mapping[str, Any], source: str, defaults: Attribution | None) -> Outcome:
