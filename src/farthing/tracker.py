@@ -184,7 +184,8 @@ class CostTracker(Questions):
         (write or self.write)(entries)
         if self._settings.log_calls and CALLS_LOG.isEnabledFor(logging.INFO):
             for event, _ in entries:
-                CALLS_LOG.info("LLM API call", extra=answers.log_line(event))
+                if event.calls or not event.billed:  # not what only frames calls: a trace, a span
+                    CALLS_LOG.info("LLM API call", extra=answers.log_line(event))
         for listener in self._listeners:
             for event, home in news:
                 try:

@@ -267,8 +267,21 @@ _set_counts, _set_closed, _set_problems = (Usage.__dict__[name].__set__ for name
 """What sets a slot in spite of `__setattr__`, at the speed of a plain attribute."""
 
 
+_ELSEWHERE = {
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "cached_tokens": "cache_read_tokens",
+    "cache_read_input_tokens": "cache_read_tokens",
+    "cache_creation_input_tokens": "cache_write_tokens",
+    "reasoning_tokens": "output_reasoning_tokens",
+    "thinking_tokens": "output_reasoning_tokens",
+}
+"""What providers call these units: near in meaning, not in letters."""
+
+
 def _near(name: str) -> str:
-    close = difflib.get_close_matches(name, UNITS, n=1)
+    meant = _ELSEWHERE.get(name)
+    close = [meant] if meant else difflib.get_close_matches(name, UNITS, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; units are named in farthing.usage.UNITS ({len(UNITS)})"
 
 

@@ -123,6 +123,8 @@ def test_a_miss_names_near_matches(catalog: Catalog) -> None:
     assert "it is a model of openai" in catalog.find("gpt-4o", "anthropic").reason
     assert "unknown provider 'nonsense'" in catalog.find("gpt-4o", "nonsense").reason
     assert "machine of your own" in catalog.find("llama3", "ollama").reason
+    assert "machine of your own" in catalog.find("ollama/llama3").reason
+    assert "did you mean 'deepseek-ai/DeepSeek-V4" in catalog.find("deepseek-ai/DeepSeek-V4", "together").reason
 
 
 def test_an_id_of_several_hosts_asks_for_the_provider(catalog: Catalog) -> None:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from farthing import testing
-from farthing.classic import PRICING, BudgetExceededError, UsageTracker, with_budget
+from farthing.classic import PRICING, BudgetExceededError, Langfuse, UsageTracker, with_budget
 
 
 def test_its_prices() -> None:
@@ -29,6 +29,14 @@ def test_a_structured_log_line_for_every_call(caplog: pytest.LogCaptureFixture) 
     assert line["estimated_cost"] == pytest.approx(400 * 0.03 / 1000 + 123 * 0.06 / 1000, abs=1e-12)
     assert (line["agent"], line["user"], line["call_name"]) == ("explainer", "u1", "job")
     assert line["metadata"] == {"ticket": "ABC-1"}
+
+
+def test_what_only_frames_calls_is_no_call_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A trace that is opened writes no line; its generation, and an attempt that nobody bills, do."""
+    with testing.tracker() as tracker, caplog.at_level(logging.INFO, logger="farthing.calls"):
+        Langfuse(tracker).trace(name="job").generation(model="gpt-4", usage={"input": 400, "output": 123})
+        tracker.record("gpt-4o", error="rate limited")
+    assert [vars(r)["model"] for r in caplog.records if r.name == "farthing.calls"] == ["gpt-4", "gpt-4o"]
 
 
 def test_log_lines_can_be_switched_off(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

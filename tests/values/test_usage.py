@@ -37,6 +37,7 @@ from farthing.usage import CACHE_LIFETIMES, CONTAINERS, UNITS, Usage
             ["cache_write_5m_tokens (6)", "cache_write_1h_tokens (5)", "cache_write_tokens", "10"],
         ),
         ({"inptu_tokens": 5}, ["inptu_tokens", "input_tokens"]),
+        ({"prompt_tokens": 5}, ["prompt_tokens", "did you mean 'input_tokens'"]),
         ({"audio_seconds": -0.5}, ["audio_seconds", "-0.5", "negative"]),
     ],
 )

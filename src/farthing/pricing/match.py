@@ -128,7 +128,7 @@ class Matcher:
         if given and given in names_in("gateways"):
             given = None
         if given in names_in("local"):
-            return Miss(name, given, f"{given} runs on a machine of your own: no list price; register yours")
+            return Miss(name, given, _own_machine(given))
         if given is None:
             return self._inferred(name)
         found = given if given in self._custom_providers else provider_of(given, self._source.providers)
@@ -260,14 +260,16 @@ class Matcher:
         if len(name) > SHOWN:
             return ()  # no model's name, and slow to compare
         where = [provider] if provider else [*names_in("first_party"), *sorted(self._custom_providers)]
-        ids = [model for one in where for model in self.ids(one)]
-        last = re.sub(r"\s+", "-", name.lower()).rsplit("/", 1)[-1]
-        return tuple(difflib.get_close_matches(last, ids, n=3, cutoff=0.6))
+        ids = {_last(model): model for one in where for model in self.ids(one)}
+        close = difflib.get_close_matches(_last(re.sub(r"\s+", "-", name)), ids, n=3, cutoff=0.6)
+        return tuple(ids[text] for text in close)
 
     def _miss(self, name: str, provider: str | None) -> Miss:
         near = self._near(name, provider)
         where = f" for provider {provider!r}" if provider else ""
         reason = f"unknown model {shown(name)}{where}"
+        if provider is None and (host := name.lower().partition("/")[0]) in names_in("local"):
+            return Miss(name, host, _own_machine(host))
         refused = self._index(provider).refused(name.lower()) if provider else None
         if refused:
             reason += f" (it resembles {refused!r}, but what follows is no known suffix)"
@@ -276,6 +278,15 @@ class Matcher:
         elif provider and isinstance(other := self._inferred_from_name(name, provider), Match):
             reason += f"; it is a model of {other.provider}"
         return Miss(name, provider, reason, near)
+
+
+def _last(model: str) -> str:
+    """A model's name without the makers and hosts before it: what a misspelling is compared with."""
+    return model.lower().rsplit("/", 1)[-1]
+
+
+def _own_machine(host: str) -> str:
+    return f"{host} runs on a machine of your own: no list price; register yours"
 
 
 def _because(reading: Reading, why: str) -> str:

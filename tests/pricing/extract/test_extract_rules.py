@@ -90,6 +90,15 @@ class TestOpenAI:
         assert found.complete and found.operation == "transcription" and found.status == "reported"
         assert found.usage is not None and found.usage.input_audio_tokens == 14
 
+    def test_images_without_usage_are_counted(self) -> None:
+        """DALL-E's answers have no usage: each image is one."""
+        body = {"created": 1, "data": [{"url": "https://a"}, {"url": "https://b"}]}
+        found = extract(body, provider="openai", path="/v1/images/generations")
+        assert found.operation == "image_generation"
+        assert found.usage is not None and found.usage.to_dict() == {"output_images": 2}
+        vectors = extract({"object": "list", "data": [{"embedding": [0.5]}]}, provider="openai")
+        assert vectors.usage is None and vectors.reason
+
     def test_images_tell_text_and_image_tokens(self) -> None:
         """Output without details is all image; `svg_usage` is a part with a model of its own."""
         usage = {

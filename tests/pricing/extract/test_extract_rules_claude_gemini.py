@@ -65,6 +65,9 @@ class TestAnthropic:
         assert extract(batch).context == {"processing": "batch"}
         expired = extract({"custom_id": "b", "result": {"type": "expired"}})
         assert expired.usage is None and expired.error == "the request expired"
+        said = {"type": "error", "error": {"type": "invalid_request_error", "message": "max_tokens: required"}}
+        failed = extract({"custom_id": "c", "result": {"type": "errored", "error": said}})
+        assert failed.usage is None and failed.error == "max_tokens: required"
 
     def test_a_compaction_pass_is_added(self) -> None:
         """The message's totals leave it out, and its writes may stand in the lifetimes alone."""

@@ -74,6 +74,7 @@ def test_a_stream_without_usage_is_marked_and_never_zero() -> None:
     assert found.reason is not None and "reports no usage" in found.reason and "110 characters" in found.reason
     silent = extract(sse(LAST))
     assert silent.usage is None and silent.reason == "the stream reports no usage and shows no text"
+    assert silent.status == "partial"
 
 
 def test_a_stream_cut_off_is_not_complete() -> None:

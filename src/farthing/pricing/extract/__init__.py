@@ -188,6 +188,7 @@ def _estimate(draft: Draft, objects: list[Any], what: str) -> None:
         source = f"{len(shown)} characters of visible text"
         draft.reason = f"{what} reports no usage: output estimated from {source}, input unknown{ending}"
     elif draft.error is None:
+        draft.status = "partial" if draft.stream else draft.status
         draft.reason = draft.reason or f"{what} reports no usage and shows no text{ending}"
 
 

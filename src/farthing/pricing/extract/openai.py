@@ -31,6 +31,8 @@ def read(draft: Draft, body: JsonObject) -> None:
             response_tools(draft, body)
         if "data" in body or "svg_usage" in usage:
             _images(draft, body, usage)
+    elif "data" in body and body.get("usage") is None:
+        _images(draft, body, usage)
     elif is_count(body.get("duration")) and isinstance(body.get("text"), str):
         draft.units = {}  # a verbose transcription: its length is what is billed
         draft.add("audio_seconds", body["duration"])
@@ -281,14 +283,18 @@ def response_tools(draft: Draft, body: JsonObject) -> None:
 
 
 def _images(draft: Draft, body: JsonObject, usage: JsonObject) -> None:
-    """Images: their output is image tokens where the body does not tell it apart; `svg_usage` is another model's."""
+    """Images: their output is image tokens where the body does not tell it apart; `svg_usage` is another model's.
+
+    Without a usage (DALL-E, hosts that bill by the image) the images themselves are counted.
+    """
     made = items(body.get("data"))
     first = obj(made[0]) if made else {}
     if "b64_json" in first or ("url" in first and "embedding" not in first):
         draft.operation = "image_generation"
-        units = draft.units if draft.units is not None else {}
-        if units.get("output_tokens") and not usage.get("output_tokens_details"):
-            units["output_image_tokens"] = units["output_tokens"]
+        if draft.units is None:
+            draft.units = {"output_images": len(made)}
+        elif draft.units.get("output_tokens") and not usage.get("output_tokens_details"):
+            draft.units["output_image_tokens"] = draft.units["output_tokens"]
     svg = obj(usage.get("svg_usage"))
     if svg:
         _part(draft, svg, text(svg.get("model")), draft.operation)

@@ -127,6 +127,9 @@ def error_of(body: JsonObject) -> str | None:
     """The provider's error message in a body, None where it is no error."""
     error = body.get("error")
     if isinstance(error, dict) and error:
+        inner = error.get("error")
+        if isinstance(inner, dict) and inner:  # a failed line of Anthropic's batches
+            error = inner
         message = error.get("message") or error.get("detail") or error.get("code") or error.get("type")
         return text(message) or (f"error {message}"[:200] if isinstance(message, int) else "unnamed error")
     if isinstance(error, str) and error:
