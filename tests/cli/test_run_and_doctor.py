@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from click.testing import Result
 from farthing import CostTracker
 from farthing.capture.faults import FAULTS, guarded
 from farthing.capture.transport import instrument, uninstrument
+from farthing.cli import doctor
+from farthing.pricing.source import Source, bundled
 
 pytest.importorskip("httpx2", reason="CLIENT MISSING: httpx2")
 
@@ -91,6 +94,19 @@ def test_a_program_is_metered_without_a_change(tmp_path: Path, url: str) -> None
         ("nightly", "search", "digest")
     ] * 2
     assert len({e.attribution.metadata["launch"] for e in events}) == 1
+
+
+def test_a_program_that_works_elsewhere_writes_to_the_same_ledger(tmp_path: Path, url: str) -> None:
+    """A ledger that is named by a relative path is the launching folder's, wherever the program goes."""
+    app, other = tmp_path / "app.py", tmp_path / "other"
+    other.mkdir()
+    app.write_text(f"import os; os.chdir({str(other)!r})\n{PROGRAM}")
+    done = _farthing(tmp_path, "run", "--ledger", "mine.db", "--", sys.executable, str(app), url, "0")
+    assert "farthing: 1 call" in done.stderr and (tmp_path / "mine.db").exists()
+    assert _farthing(
+        tmp_path, "run", "--", sys.executable, str(app), url, "0", FARTHING_URL="mine.db"
+    ).stderr.startswith("farthing: 1 call")
+    assert list(other.iterdir()) == []
 
 
 def test_a_script_may_be_named_alone(tmp_path: Path) -> None:
@@ -186,3 +202,16 @@ def test_doctor_of_old_prices(read: Callable[..., Any], tmp_path: Path, monkeypa
     os.utime(path, (1_700_000_000, 1_700_000_000))
     found = _findings(read)["prices"]
     assert (found["state"], found["remedy"]) == ("warn", "farthing prices update")
+
+
+def test_doctor_tells_how_old_the_bundled_prices_are(read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that came with a package has no day of its own: its newest price tells it, and after months it is old."""
+    found = _findings(read)["prices"]
+    newest = bundled().newest(datetime.now(UTC).date())
+    assert newest is not None and f"its newest price of {newest}" in found["words"]
+    later = datetime.combine(newest, time(), UTC) + timedelta(days=doctor.OLD_DATA_DAYS + 1)
+    assert bundled().newest(newest - timedelta(days=1)) != newest
+    monkeypatch.setattr(doctor, "now", lambda: later)
+    monkeypatch.setattr(Source, "newest", lambda *_: newest)  # no price that is to come by then
+    found = _findings(read)["prices"]
+    assert (found["state"], found["remedy"]) == ("warn", "farthing prices update") and "91 days old" in found["words"]

@@ -24,13 +24,12 @@ def start() -> None:
 
 
 def environment(
-    environ: Mapping[str, str], *, ledger: str | None, attributes: Mapping[str, str], include_usage: bool
+    environ: Mapping[str, str], *, ledger: str, attributes: Mapping[str, str], include_usage: bool
 ) -> dict[str, str]:
     """The environment of a program that is to be metered: `environ`, and what makes Python start us in it."""
     env = dict(environ)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SITE), environ.get("PYTHONPATH"))))
-    if ledger is not None:
-        env["FARTHING_URL"] = ledger
+    env["FARTHING_URL"] = ledger
     said = [f"{name}={quote(value, safe=' /:')}" for name, value in attributes.items()]
     if said:
         env["FARTHING_ATTRIBUTES"] = ",".join(filter(None, (environ.get("FARTHING_ATTRIBUTES"), *said)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from farthing.reports.text import count, plural
 DAYS = 30
 """How far back calls and faults are looked at."""
 OLD_PRICES_DAYS = 30
+OLD_DATA_DAYS = 90
+"""Price data in which nothing has changed for so long is an old release: some price changes nearly every week."""
 _CLIENTS = ("httpx", "httpx2", "aiohttp", "urllib3", "requests", "botocore")
 _SDKS = (
     *("openai", "anthropic", "google-genai", "mistralai", "cohere", "ollama", "boto3", "litellm", "groq", "together"),
@@ -171,17 +173,20 @@ def _installed(name: str) -> str | None:
 def _of_prices() -> Iterator[Finding]:
     source = in_force()
     path = price_file()
+    update = "farthing prices update"
     if path.is_file():
         age = now() - datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        words = f"{source.label}, fetched {_ago(now() - age)}"
+        words, limit = f"{source.label}, fetched {_ago(now() - age)}", OLD_PRICES_DAYS
     else:
-        words, age = source.label, timedelta(days=0)
+        newest = source.newest(now().date())
+        age = timedelta(0) if newest is None else now() - datetime.combine(newest, time(), UTC)
+        words, limit = f"{source.label}, its newest price of {newest or 'an unknown day'}", OLD_DATA_DAYS
     if source.published:
         words += f", published {source.published}"
-    if age > timedelta(days=OLD_PRICES_DAYS):
-        yield Finding("prices", "warn", f"{words}: {age.days} days old", "farthing prices update")
+    if age > timedelta(days=limit):
+        yield Finding("prices", "warn", f"{words}: {age.days} days old", update)
     else:
-        yield Finding("prices", "good", words, "" if path.is_file() else "the newest: farthing prices update")
+        yield Finding("prices", "good", words, "" if path.is_file() else f"the newest: {update}")
 
 
 def _of_faults() -> Iterator[Finding]:

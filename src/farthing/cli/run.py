@@ -18,6 +18,7 @@ from farthing.capture.launch import environment
 from farthing.cli.frame import App, key_values, pass_app, shared_options
 from farthing.errors import LedgerError
 from farthing.event import ATTRIBUTION_FIELDS
+from farthing.ledger.open import place_of
 from farthing.ledger.store import Filter, Question
 from farthing.reports.text import count, money, plural
 
@@ -48,7 +49,7 @@ def run(
     attributes = _attributes(more, agent)
     launch = secrets.token_hex(4)
     attributes[f"metadata.{LAUNCH}"] = launch
-    env = environment(os.environ, ledger=app.ledger, attributes=attributes, include_usage=include_usage)
+    env = environment(os.environ, ledger=_whole(app.url), attributes=attributes, include_usage=include_usage)
     if command[0].endswith(".py"):
         command = (sys.executable, *command)
     program = shutil.which(command[0])
@@ -70,6 +71,14 @@ def _attributes(more: tuple[str, ...], agent: str | None) -> dict[str, str]:
     if agent:
         given["agent"] = agent
     return given
+
+
+def _whole(url: str) -> str:
+    """The ledger by its whole path: the program may work in another folder. What is no file stays as it is."""
+    try:
+        return place_of(url)
+    except LedgerError:
+        return url
 
 
 def _exit(words: str) -> NoReturn:

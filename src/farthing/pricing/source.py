@@ -71,6 +71,12 @@ class Source:
         """The number of models, every one read; the first that is broken raises PriceError."""
         return sum(len(provider.models()) for provider in self.providers.values())
 
+    def newest(self, today: date) -> date | None:
+        """The latest day up to this one on which a price changed: the data is of that day or later. None: not told."""
+        prices = (price for one in self.providers.values() for model in one.models() for price in model.prices)
+        days = (date.fromisoformat(price["constraint"]["from"]) for price in prices if "from" in price["constraint"])
+        return max((day for day in days if day <= today), default=None)
+
 
 def bundled() -> Source:
     """The data of the installed genai-prices."""
