@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from farthing.errors import InputError
+from farthing.errors import InputError, shown
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, Event
 from farthing.money import pico_to_usd, usd_to_pico
 from farthing.windows import KEYED, WINDOWS, Span, Spans, zone
@@ -29,7 +29,8 @@ MOST_PICO = 9_000_000 * 10**12
 """The highest limit of a dollar budget: 64-bit picodollars end at $9.2 million."""
 
 
-_NO_THRESHOLD = "threshold {!r}: must be a fraction of the limit above 0, e.g. 0.8"
+_NO_THRESHOLD = "threshold {}: must be a fraction of the limit, above 0 and up to 10, e.g. 0.8 for 80 %"
+_HIGHEST_THRESHOLD = 10
 _LONGEST_S = 10 * 366 * 86_400
 
 
@@ -90,9 +91,8 @@ class Budget:
         if self.limit is not None and (type(self.limit) is not int or self.limit < 0):
             raise InputError(f"budget {self.name!r}: limit = {self.limit!r}: must be a whole number, 0 or more")
         if self.limit is not None and self.limit > MOST_PICO:
-            raise InputError(
-                f"budget {self.name!r}: limit = {self.limit!r}: the embedded ledger keeps up to {MOST_PICO}"
-            )
+            most = f"{MOST_PICO} picodollars ($9,000,000)" if self.unit == "usd" else f"{MOST_PICO} {self.unit}"
+            raise InputError(f"budget {self.name!r}: limit = {self.limit!r}: the embedded ledger keeps up to {most}")
         for share in self.thresholds:
             if not isinstance(share, Decimal) or not share.is_finite() or share <= 0:
                 raise InputError(_NO_THRESHOLD.format(share))
@@ -102,6 +102,10 @@ class Budget:
                     f"budget {self.name!r}: unknown scope field {name!r}: name one of {', '.join(SCOPE_FIELDS)} or "
                     "metadata.<key>"
                 )
+        if type(self.critical) is not bool:
+            raise InputError(f"budget {self.name!r}: critical = {self.critical!r}: must be True or False")
+        if self.owner is not None and not isinstance(self.owner, str):
+            raise InputError(f"budget {self.name!r}: owner = {self.owner!r}: must be text")
         zone(self.tz)
 
     @property
@@ -145,11 +149,19 @@ def amount_text(unit: str, amount: int) -> str:
 
 
 def scope_of(given: Mapping[str, Any] | str | None) -> dict[str, str]:
-    """A scope from a mapping or from `agent=researcher,model=gpt-4o`; None, empty text and `*`: everything."""
+    """A scope from a mapping or from `agent=researcher,model=gpt-4o`; None, empty text and `*`: everything.
+
+    A value that is missing is an InputError, not everything: it may have been meant for one.
+    """
     if given is None or given in ("", "*"):
         return {}
     if isinstance(given, Mapping):
-        return {name: str(value) for name, value in given.items() if value is not None}
+        for name, value in given.items():
+            if value is None or value == "":
+                raise InputError(f"scope {dict(given)!r}: {name} = {value!r}: name one, or '*' for each by itself")
+        return {str(name): str(value) for name, value in given.items()}
+    if not isinstance(given, str):
+        raise InputError(f"scope = {given!r}: must be text such as agent=researcher,model=gpt-4o, or a mapping")
     found = {}
     for pair in given.split(","):
         name, equals, value = pair.strip().partition("=")
@@ -187,8 +199,12 @@ def make_budget(
     for plural in ("thresholds", "models"):
         if plural in more:
             more[plural] = _several(plural, more[plural])
+    for word, instead in _OTHER_WORDS.items():
+        if word in more:
+            raise InputError(f"{word} = {more[word]!r}: say {instead}")
     if unknown := set(more) - {f.name for f in fields(Budget)}:
         raise InputError(f"a budget has no {', '.join(sorted(unknown))}: see farthing.Budget")
+    _stars(covered)
     limit = None if given is None else money(given, "usd") if unit == "usd" else count_of(given, unit)
     words = ",".join(f"{key}={value}" for key, value in sorted(covered.items())) or "everything"
     return Budget(
@@ -201,6 +217,23 @@ def make_budget(
     )
 
 
+_OTHER_WORDS = {
+    "window": "per='day' (or another window)",
+    "limit": "usd=, tokens= or calls=",
+    "unit": "usd=, tokens= or calls=",
+}
+"""Fields of `Budget` that a user says otherwise."""
+
+
+def _stars(scope: Mapping[str, str]) -> None:
+    """InputError where a `*` means nothing: such a budget would cover no call, and nobody would see it."""
+    for name, value in scope.items():
+        plain = value.removesuffix(EACH) if name == "model" else value
+        if value != EACH and EACH in plain:
+            at_the_end = "a model may end in *; no other field" if name != "model" else "* may stand at the end alone"
+            raise InputError(f"scope {name}={value}: {at_the_end}. Make a budget for each, or {name}=* for all of them")
+
+
 def _several(name: str, given: Any) -> tuple[Any, ...]:
     values = (given,) if isinstance(given, str | int | float | Decimal) else tuple(given)
     if name == "models":
@@ -208,29 +241,37 @@ def _several(name: str, given: Any) -> tuple[Any, ...]:
     found = []
     for value in values:
         try:
-            found.append(Decimal(str(value)))
+            share = Decimal(str(value))
+            if share > _HIGHEST_THRESHOLD:
+                raise InputError(_NO_THRESHOLD.format(value))
         except ArithmeticError:
-            raise InputError(_NO_THRESHOLD.format(value)) from None
+            raise InputError(_NO_THRESHOLD.format(shown(value))) from None
+        found.append(share)
     return tuple(found)
 
 
 def money(given: Any, what: str) -> int:
     """US dollars in picodollars. Negative, NaN and infinite amounts, and what is no number: InputError."""
+    said = str(given) if isinstance(given, Decimal) else shown(given)
     try:
+        if isinstance(given, bool):
+            raise TypeError
         pico = usd_to_pico(given)
     except (ArithmeticError, TypeError, ValueError):
-        raise InputError(f"{what} = {given!r}: must be a finite amount of US dollars") from None
+        raise InputError(f"{what} = {said}: must be a finite amount of US dollars") from None
     if pico < 0:
-        raise InputError(f"{what} = {given!r}: must not be negative")
+        raise InputError(f"{what} = {said}: must not be negative")
     if pico > MOST_PICO:
-        raise InputError(f"{what} = {given!r}: the embedded ledger holds amounts up to $9,000,000; split it")
+        raise InputError(f"{what} = {said}: the embedded ledger holds amounts up to $9,000,000; split it")
     return pico
 
 
 def count_of(given: Any, what: str) -> int:
     """A whole number from 0 on. What is none: InputError."""
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0 or given > MOST_PICO:
-        raise InputError(f"{what} = {given!r}: must be a whole number, 0 or more")
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise InputError(f"{what} = {shown(given)}: must be a whole number, 0 or more")
+    if given > MOST_PICO:
+        raise InputError(f"{what} = {shown(given)}: the embedded ledger counts up to {MOST_PICO}")
     return given
 
 

@@ -112,9 +112,10 @@ class CostTracker(Questions):
         """What belongs to one process: the locks, and the name under which events are recorded."""
         self._lock = threading.RLock()
         self._run.after_fork()
+        self.recorder = f"{socket.gethostname()}/{os.getpid()}/{next(_number)}-{new_id()[-8:]}"
         if (guard := self.__dict__.get("guard")) is not None:
             guard.after_fork()
-        self.recorder = f"{socket.gethostname()}/{os.getpid()}/{next(_number)}-{new_id()[-8:]}"
+            guard.recorder = self.recorder
 
     # --- recording -------------------------------------------------------------------------------------------------
 
@@ -182,8 +183,18 @@ class CostTracker(Questions):
                 scopes.count(*counted)
                 news.append(counted)
         (write or self.write)(entries)
+        self._tell([event for event, _ in entries], news)
+
+    def _counted(self, event: Event, frame: scopes.Frame | None) -> None:
+        """Counts an event into the run that a settlement by hand has kept."""
+        if (counted := self._run.add(event, may_be_known=True, frame=frame)) is not None:
+            scopes.count(*counted)
+            self._tell([event], [counted])
+
+    def _tell(self, events: list[Event], news: list[tuple[Event, scopes.Frame | None]]) -> None:
+        """A log line for each event; listeners are told what is new."""
         if self._settings.log_calls and CALLS_LOG.isEnabledFor(logging.INFO):
-            for event, _ in entries:
+            for event in events:
                 if event.calls or not event.billed:  # not what only frames calls: a trace, a span
                     CALLS_LOG.info("LLM API call", extra=answers.log_line(event))
         for listener in self._listeners:
@@ -209,13 +220,15 @@ class CostTracker(Questions):
     @cached_property
     def guard(self) -> Guard:
         """Budgets of this tracker's ledger: `guard.set("agent=a", usd=50, per="day")`, `guard.reserve(...)`."""
-        return Guard(
+        guard = Guard(
             self._open,
             catalog=lambda: self.catalog,
             attributed=self.attributed,
             declared=budgets_of(self._settings.budgets),
             clock_us=lambda: now_us() if self._clock is None else to_us(self._clock()),
         )
+        guard.counted, guard.recorder = self._counted, self.recorder
+        return guard
 
     def on_event(self, listener: Listener) -> Callable[[], None]:
         """Tells the listener of each newly counted event, corrections included, after it was written.

@@ -30,7 +30,7 @@ def zone(name: str) -> ZoneInfo:
     """The time zone with this IANA name. InputError where there is none."""
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
         raise InputError(f"unknown time zone {name!r}: name one of the IANA database, such as Europe/Berlin") from error
 
 

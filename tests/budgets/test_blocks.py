@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -10,6 +11,7 @@ from decimal import Decimal
 import pytest
 
 import farthing
+from farthing.budgets.aside import aside
 from farthing.budgets.guard import Guard
 from farthing.errors import BudgetExceededError, InputError
 from farthing.testing import FakeClock
@@ -157,3 +159,90 @@ def test_with_budget_by_the_day(tracker: CostTracker, guard: Guard, clock: FakeC
     assert guard.status()[0].posted == 10**12
     clock.advance(days=1)
     digest()
+
+
+def test_durable_functions_nest(tracker: CostTracker, guard: Guard) -> None:
+    """What a function inside spends is spent of both: the inner budget does not take the outer's place."""
+
+    @farthing.with_budget(max_cost_usd=2, per="day", name="inner", tracker=tracker)
+    def inner() -> None:
+        tracker.record("dear", 10_000)
+
+    @farthing.with_budget(max_cost_usd=1, per="day", name="outer", tracker=tracker)
+    def outer() -> None:
+        inner()
+
+    outer()
+    assert {one.budget.name: one.posted for one in guard.status()} == {
+        "inner usd per day": 10**12,
+        "outer usd per day": 10**12,
+    }
+    with pytest.raises(BudgetExceededError, match="outer"):
+        outer()
+
+
+def test_a_limit_that_cannot_be_is_told_where_it_is_written() -> None:
+    """Not when the function is first called; nor is `@with_budget` without its brackets taken for a limit."""
+    for wrong in (
+        {"max_cost_usd": -1},
+        {"max_cost_usd": 1, "per": "daily"},
+        {"max_tokens": 0.5},
+        {"max_cost_usd": len},
+    ):
+        with pytest.raises(InputError):
+            farthing.with_budget(**wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_settled_by_hand_counts_in_blocks_and_in_the_run(tracker: CostTracker, guard: Guard) -> None:
+    """Once, however often it is settled; and nothing where the ledger has it already."""
+    with farthing.budget(usd=1) as block:
+        hold = guard.reserve("m", usd="0.4")
+        hold.dispatch()
+        for _ in range(3):
+            hold.settle(usd="0.3")
+        assert block.remaining_usd == Decimal("0.7")
+        with pytest.raises(BudgetExceededError):
+            guard.reserve("m", usd="0.8")
+    uncovered = guard.reserve("cheap", input_tokens=5)
+    for _ in range(3):
+        uncovered.settle(input_tokens=10**6)
+    assert tracker.total_usd == Decimal("1.3")
+    assert [row.totals.calls for row in tracker.breakdown("model")] == [1, 1]
+
+
+async def _cancelled(guard: Guard, **ask: object) -> None:
+    """An `areserve` whose task is cancelled while the ledger is asked."""
+    asked, go_on = asyncio.Event(), threading.Event()
+    loop, reserve = asyncio.get_running_loop(), guard.reserve
+
+    def slow(*args: object, **kwargs: object) -> object:
+        loop.call_soon_threadsafe(asked.set)
+        go_on.wait(10)
+        return reserve(*args, **kwargs)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guard, "reserve", slow)
+        task = asyncio.create_task(guard.areserve("m", usd="0.5", **ask))  # type: ignore[arg-type]
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        for _ in range(4):  # as many as may still be at work before us
+            await aside(lambda: None)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_cancelled_reserve_holds_nothing(guard: Guard, gone: bool) -> None:
+    """Neither in the ledger nor in the block around it: nobody has it in hand, and its call was never made."""
+    guard.set(None, usd=1)
+
+    async def work() -> None:
+        with farthing.budget(usd=1) as block:
+            await _cancelled(guard, gone=gone)
+            while guard.status()[0].reserved:
+                await asyncio.sleep(0)
+            assert block.remaining_usd == 1
+
+    asyncio.run(asyncio.wait_for(work(), 30))
+    assert (guard.status()[0].posted, guard.accounts.audit().holds) == (0, 0)

@@ -10,8 +10,11 @@ import pytest
 from farthing.budgets.guard import Guard
 from farthing.errors import BudgetConflict, BudgetExceededError, InputError
 from farthing.ledger.holds import KEEP_US, LOT
+from farthing.ledger.store import Filter
 from farthing.policy import Amounts, Budget, make_budget
+from farthing.reports.evidence import verify
 from farthing.testing import FakeClock
+from farthing.tracker import CostTracker
 
 
 def test_the_key_of_a_call_that_is_over_holds_nothing(guard: Guard) -> None:
@@ -125,12 +128,59 @@ def test_no_budget(wrong: dict[str, Any]) -> None:
         Budget(**{"name": "x", **wrong})
 
 
-def test_no_words_of_a_budget() -> None:
-    """A threshold that is no number, and a scope that names a field twice."""
-    with pytest.raises(InputError, match="threshold 'abc'"):
-        make_budget(None, usd=1, thresholds=["abc"])
-    with pytest.raises(InputError, match="names agent twice"):
-        make_budget("agent=a,agent=b", usd=1)
+@pytest.mark.parametrize(
+    ("scope", "words", "said"),
+    [
+        (None, {"thresholds": ["abc"]}, "threshold 'abc': must be"),
+        (None, {"thresholds": [80]}, "threshold 80: must be .* up to 10, e.g. 0.8 for 80 %"),
+        (None, {"thresholds": [float("nan")]}, "threshold nan: must be"),
+        (None, {"window": "day"}, "window = 'day': say per="),
+        (None, {"limit": 5}, "limit = 5: say usd="),
+        (None, {"tz": None}, "unknown time zone None"),
+        (None, {"critical": "no"}, "critical = 'no': must be True or False"),
+        (None, {"owner": 3}, "owner = 3: must be text"),
+        (None, {"usd": True}, "usd = True: must be a finite amount"),
+        (None, {"usd": None, "tokens": 10**19}, "tokens = 10000000000000000000: the embedded ledger counts up to"),
+        ("agent=a,agent=b", {}, "names agent twice"),
+        ({"agent": None}, {}, "agent = None: name one, or '\\*' for each"),
+        ({"agent": ""}, {}, "agent = '': name one"),
+        ("agent=re*", {}, "scope agent=re\\*: a model may end in \\*; no other field"),
+        ("model=gpt*o", {}, "scope model=gpt\\*o: \\* may stand at the end alone"),
+        (5, {}, "scope = 5: must be text such as"),
+    ],
+)
+def test_no_words_of_a_budget(scope: Any, words: dict[str, Any], said: str) -> None:
+    """What cannot be is told with its value and what to say instead; a budget that would cover nothing is none."""
+    with pytest.raises(InputError, match=said):
+        make_budget(scope, **{"usd": 1, **words})
+
+
+def test_no_name(guard: Guard) -> None:
+    """Nobody is paused or killed by a name that is missing."""
+    for wrong in ("", None):
+        for word in (guard.people.pause, guard.people.resume, guard.people.kill, guard.people.set_critical):
+            with pytest.raises(InputError, match="must be its name, as text"):
+                word(wrong)  # type: ignore[operator]
+
+
+def test_a_call_that_names_no_model(guard: Guard) -> None:
+    """It is told to name one, not to register a price for none."""
+    guard.set(None, usd=1)
+    with pytest.raises(BudgetExceededError, match=r"names no model: .*\. Name it, or say usd="):
+        guard.reserve(input_tokens=5)
+
+
+def test_settled_by_hand(tracker: CostTracker, guard: Guard) -> None:
+    """As many calls as were held, priced by a record that the ledger keeps; without a figure it is a mistake."""
+    guard.set(None, calls=100)
+    hold = guard.reserve("gpt-4o", calls=90, input_tokens=0, max_tokens=0)
+    with pytest.raises(InputError, match="say what the call came to"):
+        hold.settle()
+    hold.settle(input_tokens=1000)
+    assert guard.status()[0].posted == tracker.totals().calls == 90
+    assert not verify(tracker.ledger, Filter()).wrong
+    guard.reserve("gpt-4o", usd=0, calls=5).settle(usd=0, calls=2)
+    assert guard.status()[0].posted == 92
 
 
 def test_a_negative_number_of_characters(guard: Guard) -> None:

@@ -11,7 +11,6 @@ posted as estimated. Where no budget covers a call, reserving it costs one look 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from farthing import scopes
+from farthing.budgets.aside import aside
 from farthing.budgets.asking import NO_MODEL, Expectation, expect, parted
 from farthing.budgets.blocks import BudgetBlock, around
 from farthing.budgets.desk import Desk
@@ -27,7 +27,7 @@ from farthing.budgets.people import People
 from farthing.budgets.reservation import Held, Reservation
 from farthing.budgets.words import exceeded
 from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, LedgerError
-from farthing.event import Attribution, new_id, now_us
+from farthing.event import Attribution, Event, new_id, now_us
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.holds import Ask, Conflict, Hold
 from farthing.ledger.policies import has_room
@@ -50,6 +50,8 @@ class Guard(Desk):
     allowance_usd what calls under soft budgets alone may come to while the ledger is out of reach
     declared      budgets that are known without the ledger, so that hard ones hold when it is out of reach
     org           the one organisation that this guard speaks for; None: all
+    counted       told of each event that `Reservation.settle` keeps, and where its call was reserved
+    recorder      the name under which such events are kept
     on_alert      told of each rule that fires, in the thread of the call; must not raise
     on_ask        asked when a budget with on_exceed='ask' has no room: True lets the call pass, in this window
     """
@@ -75,6 +77,8 @@ class Guard(Desk):
         self._lock = threading.Lock()
         self._heard: Accounts | None = None
         self.org = org
+        self.counted: Callable[[Event, scopes.Frame | None], object] = scopes.count
+        self.recorder: str | None = None
         self.on_alert: Callable[[Alert], object] | None = None
         self.on_ask: Callable[[BudgetExceededError], bool] | None = None
         self.samples = Samples()
@@ -135,13 +139,13 @@ class Guard(Desk):
         frame = scopes.here()
         attribution = asked.get("who") or self._attributed(who, frame)
         self._check_people(attribution)
-        return self._reserve(model or NO_MODEL, asked, attribution, list(around(frame)), _DOWNGRADES)
+        return self._reserve(model or NO_MODEL, asked, attribution, frame, _DOWNGRADES)
 
     async def areserve(self, model: str | None = None, **expected: Unpack[Expectation]) -> Reservation:
-        """`reserve`, for an event loop: another thread waits for the ledger."""
+        """`reserve`, for an event loop: another thread waits for the ledger. Cancelled, it holds nothing."""
         asked, who = parted(expected)
         self.people.tasks.note(asked.get("who") or self._attributed(who, scopes.here()))
-        return await asyncio.to_thread(partial(self.reserve, model, **expected))
+        return await aside(partial(self.reserve, model, **expected), Reservation.undo)
 
     def check(self, model: str | None = None, **expected: Unpack[Expectation]) -> None:
         """Raises what `reserve` would, and holds nothing."""
@@ -219,13 +223,14 @@ class Guard(Desk):
             return (known or self._declared).covering(subject), None
 
     def _reserve(
-        self, model: str, asked: dict[str, Any], who: Attribution, blocks: list[BudgetBlock], tries: int
+        self, model: str, asked: dict[str, Any], who: Attribution, frame: scopes.Frame | None, tries: int
     ) -> Reservation:
         at_us = self.now_us()
+        blocks = list(around(frame))
         subject = Subject(who, asked.get("provider"), model)
         covering, accounts = self._covering(subject)
         if not covering and not blocks:
-            return Reservation(self, subject, at_us, Expected(amounts=Amounts(0, 0, 0)))
+            return Reservation(self, subject, at_us, Expected(amounts=Amounts(0, 0, 0)), frame=frame)
         expected = self._expect(model, asked, who, at_us)
         ask = self._ask(subject, expected, asked, at_us)
         held: list[BudgetBlock] = []
@@ -246,9 +251,9 @@ class Guard(Desk):
             other = self._after_refusal(answer, model, tries)
             if other is None:
                 raise exceeded(answer)
-            return self._reserve(other, {**asked, "models": ()}, who, blocks, tries - 1)
+            return self._reserve(other, {**asked, "models": ()}, who, frame, tries - 1)
         gone = answer.state == "dispatched" if answer is not None else ask.gone
-        return Reservation(self, subject, at_us, expected, Held(ask.key, tuple(held), answer is not None, gone))
+        return Reservation(self, subject, at_us, expected, Held(ask.key, tuple(held), answer is not None, gone), frame)
 
     def _ask(self, subject: Subject, expected: Expected, asked: dict[str, Any], at_us: int) -> Ask:
         key = asked.get("key")

@@ -13,7 +13,7 @@ from functools import partial
 
 from farthing import scopes
 from farthing.budgets.words import killed, paused
-from farthing.errors import LedgerError
+from farthing.errors import InputError, LedgerError
 from farthing.event import Attribution, to_us
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.controls import ALL_ORDINARY, Action, Control, Controls
@@ -91,6 +91,8 @@ class People:
         until: datetime | None,
         org: str | None,
     ) -> None:
+        if not isinstance(name, str) or not name:
+            raise InputError(f"{'task' if kind == 'task' else 'agent'} = {name!r}: must be its name, as text")
         control = Control(
             org=org or self.org or "default",
             kind=kind,

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
+from farthing.budgets.aside import aside
 from farthing.budgets.blocks import BudgetBlock
 from farthing.budgets.estimate import Expected
 from farthing.budgets.words import exceeded
-from farthing.errors import BudgetConflict, LedgerError
+from farthing.errors import BudgetConflict, InputError, LedgerError
 from farthing.event import Event, new_id
 from farthing.ledger.holds import Hold, estimate_key
 from farthing.ledger.store import Entry, Outcome, Store
 from farthing.money import pico_to_usd
 from farthing.policy import Amounts, Subject, count_of, microseconds, money
+from farthing.scopes import Frame
 from farthing.usage import Usage
 
 if TYPE_CHECKING:
@@ -53,8 +54,10 @@ class Reservation:
         at_us: int,
         expected: Expected,
         held: Held | None = None,
+        frame: Frame | None = None,
     ) -> None:
         self._guard = guard
+        self._frame = frame
         self.subject = subject
         self.at_us = at_us
         self.expected = expected
@@ -102,48 +105,64 @@ class Reservation:
         entries: Sequence[Entry] | None = None,
         *,
         usd: Any = None,
-        input_tokens: int = 0,
-        output_tokens: int = 0,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        calls: int | None = None,
     ) -> list[Outcome]:
         """Keeps what the call came to and ends the hold, in one transaction; what became of the events.
 
         entries: events with the texts of their price records; without: one event is made of the figures given here,
-        usd being what the call really cost. Twice is once. LedgerError: nothing was kept, and the hold stands.
+        usd being what it really cost, calls by default as many as were held. Twice is once.
+        LedgerError: nothing was kept, and the hold stands.
         """
         if entries is None:
-            entries = [(self._event(usd, input_tokens, output_tokens), None)]
-        return self.keep(entries)
+            if usd is input_tokens is output_tokens is calls is None:
+                raise InputError("settle() without a figure: say what the call came to, usd= or its tokens")
+            held = self.amounts.calls if self.covered else 1
+            count = held if calls is None else count_of(calls, "calls")
+            entries = [self._entry(usd, input_tokens or 0, output_tokens or 0, count)]
+        outcomes = self._write(entries, self._guard.store)
+        for (event, _), outcome in zip(entries, outcomes, strict=True):
+            if outcome != "duplicate":
+                self._guard.counted(event, self._frame)
+        self._over(entries)
+        return outcomes
 
     def keep(self, entries: Sequence[Entry], store: Store | None = None) -> list[Outcome]:
-        """`settle` with events. They are kept in the ledger (`store`) even where nothing is held."""
-        store = store or self._guard.store
+        """`settle` with events that are counted elsewhere. They are kept in the ledger even where nothing is held."""
+        outcomes = self._write(entries, store or self._guard.store)
+        self._over(entries)
+        return outcomes
+
+    def _write(self, entries: Sequence[Entry], store: Store) -> list[Outcome]:
         if self._stored:
-            outcomes = store.accounts.settle(self.key, entries, self.org)
-        else:
-            outcomes = [store.append(event, record) for event, record in entries]
+            return store.accounts.settle(self.key, entries, self.org)
+        return [store.append(event, record) for event, record in entries]
+
+    def _over(self, entries: Sequence[Entry]) -> None:
+        """It is settled: blocks are told, and what the call was like is learned."""
         self._ended("settled")
         if self.covered and entries:
             try:
-                self._guard.samples.learn(store.accounts, entries[0][0], self.model, self.expected.characters)
+                accounts = self._guard.store.accounts
+                self._guard.samples.learn(accounts, entries[0][0], self.model, self.expected.characters)
             except LedgerError as error:
                 LOG.debug("what the call was like is not kept: %s", error)
-        return outcomes
 
-    def _event(self, usd: Any, input_tokens: int, output_tokens: int) -> Event:
-        """An event of what the caller says the call came to."""
+    def _entry(self, usd: Any, input_tokens: int, output_tokens: int, calls: int) -> Entry:
+        """An event of what the caller says the call came to, with the text of its price record."""
         who, provider, model, requested = self.subject
         tokens = Usage(
             input_tokens=count_of(input_tokens, "input_tokens"), output_tokens=count_of(output_tokens, "output_tokens")
         )
-        price, status, pico = None, "reported", None if usd is None else money(usd, "usd")
+        record, status, pico = None, "reported", None if usd is None else money(usd, "usd")
         if pico is None:
             found = self._guard.catalog.price(model, tokens, provider=provider, at=self.at_us)
-            pico, status = found.pico, found.status
-            price = found.record.hash if found.record is not None else None
-        identity = new_id()
-        return Event(
-            id=identity,
-            dedupe_key=estimate_key(self.key) if self._stored else identity,
+            pico, status, record = found.pico, found.status, found.record
+        self.key = self.key or new_id()  # twice is once where nothing is held, too
+        event = Event(
+            id=new_id(),
+            dedupe_key=estimate_key(self.key),
             at_us=self.at_us,
             recorded_at_us=self._guard.now_us(),
             attribution=who,
@@ -153,10 +172,13 @@ class Reservation:
             usage=tokens,
             cost_pico=pico,
             price_status=status,
-            price_hash=price,
+            price_hash=None if record is None else record.hash,
             reported_pico=None if usd is None else pico,
             source="budget",
+            recorder=self._guard.recorder,
+            calls=calls,
         )
+        return event, None if record is None else record.text
 
     def release(self) -> bool:
         """Frees the hold of a call that never left; whether it was freed."""
@@ -220,6 +242,17 @@ class Reservation:
         for block in self._blocks:
             block.free(self.amounts)
 
+    def undo(self) -> None:
+        """Nobody has the hold in hand, and its call was not made: it is freed, also where it counts as gone."""
+        try:
+            if self.state == "held":
+                self.release()
+            else:
+                self.keep([])
+        except LedgerError as error:
+            LOG.warning("a hold of %s stands until it expires: %s", self.held_usd, error)
+            self.abandon()
+
     def let_go(self) -> None:
         """The end of its caller's care: freed where the call never left, else left to be settled or to expire."""
         if self.state == "held":
@@ -248,16 +281,16 @@ class Reservation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.let_go)
+        await aside(self.let_go)
 
     async def asettle(self, *args: Any, **kwargs: Any) -> list[Outcome]:
         """`settle`, for an event loop: another thread waits for the ledger."""
-        return await asyncio.to_thread(partial(self.settle, *args, **kwargs))
+        return await aside(partial(self.settle, *args, **kwargs))
 
     async def arelease(self) -> bool:
         """`release`, for an event loop."""
-        return await asyncio.to_thread(self.release)
+        return await aside(self.release)
 
     async def adispatch(self) -> None:
         """`dispatch`, for an event loop."""
-        await asyncio.to_thread(self.dispatch)
+        await aside(self.dispatch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from farthing.budgets.asking import NO_MODEL
 from farthing.errors import AgentPausedError, BudgetExceededError, TaskKilledError
 from farthing.event import from_us
 from farthing.ledger.controls import ALL_ORDINARY, Control
@@ -51,6 +52,8 @@ def sentence(refusal: Refusal) -> str:
         listed = ", ".join(budget.models)
         return f"{name} does not allow model {refusal.model!r} for {whom}: it allows {listed}"
     if refusal.why == "unpriced":
+        if refusal.model == NO_MODEL:
+            return f"{name} refuses a call that names no model: it might cost anything. Name it, or say usd="
         return (
             f"{name} refuses a call to {refusal.model!r}: nobody knows its price, so it might cost anything. Register "
             f"it (register_model_pricing({refusal.model!r}, ...)), or let the budget say on_unpriced='allow'"
@@ -61,11 +64,14 @@ def sentence(refusal: Refusal) -> str:
     per = "in all" if budget.window == "total" else f"per {budget.window}"
     held = f", {text(refusal.reserved)} held by calls under way" if refusal.reserved else ""
     end = refusal.span[1]
-    anew = f"It begins anew at {from_us(end):%Y-%m-%d %H:%M} UTC" if end is not None else "It does not begin anew"
+    needs = f", and this call needs up to {text(refusal.requested)}" if refusal.requested else ""
+    anew = "Only a higher limit makes room"
+    if end is not None:
+        anew = f"It begins anew at {from_us(end):%Y-%m-%d %H:%M} UTC; or somebody raises it"
     asked = f" Approval {refusal.approval} was asked for." if refusal.approval is not None else ""
     return (
-        f"{name} has no room: {text(refusal.limit)} {per} for {whom}, {text(refusal.posted)} spent{held}, and this "
-        f"call needs up to {text(refusal.requested)}. {anew}; or somebody raises it.{asked}"
+        f"{name} has no room: {text(refusal.limit)} {per} for {whom}, {text(refusal.posted)} spent{held}{needs}. "
+        f"{anew}.{asked}"
     )
 
 

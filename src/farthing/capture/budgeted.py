@@ -10,13 +10,14 @@ from farthing.capture import process
 from farthing.capture.decorators import in_scope
 from farthing.errors import InputError
 from farthing.event import Attribution
+from farthing.policy import make_budget
 from farthing.scopes import Scope
 from farthing.tracker import CostTracker
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-MARK = "budget"
-"""The metadata by which a function's calls are known to its durable budget."""
+MARK = "budget."
+"""With the budget's name after it: the metadata by which the calls of a function, and of those in it, are known."""
 
 
 def with_budget(
@@ -37,10 +38,12 @@ def with_budget(
     When nothing is left, calling the function raises BudgetExceededError; so does a model's call inside it that would
     not fit, where calls are instrumented or reserved. For functions, coroutines, generators and async generators.
     """
-    limits = {"usd": max_cost_usd, "tokens": max_tokens, "calls": max_calls}
-    limits = {unit: value for unit, value in limits.items() if value is not None}
+    given = {"usd": max_cost_usd, "tokens": max_tokens, "calls": max_calls}
+    limits = {unit: value for unit, value in given.items() if value is not None}
     if not limits:
         raise InputError("with_budget needs a limit: max_cost_usd=, max_tokens= or max_calls=")
+    for unit, value in limits.items():  # what is wrong is told where it is written, not when the function is called
+        make_budget(**{unit: value}, per=per or "total", on_unpriced=on_unpriced)
 
     def decorate(function: Function) -> Function:
         if isinstance(function, type | staticmethod | classmethod) or not callable(function):
@@ -75,6 +78,7 @@ class _Durable:
         self, name: str, limits: dict[str, Any], per: str, tracker: CostTracker | None, on_unpriced: str
     ) -> None:
         self._name = name
+        self._mark = f"{MARK}{name}"
         self._limits = limits
         self._per = per
         self._tracker = tracker
@@ -86,7 +90,7 @@ class _Durable:
         if self._set_for is not tracker:
             for unit, limit in self._limits.items():
                 tracker.guard.set(
-                    {f"metadata.{MARK}": self._name},
+                    {f"metadata.{self._mark}": "yes"},
                     **{unit: limit},
                     per=self._per,
                     name=f"{self._name} {unit} per {self._per}",
@@ -94,7 +98,7 @@ class _Durable:
                     by="with_budget",
                 )
             self._set_for = tracker
-        error = tracker.guard.exhausted(metadata={MARK: self._name})
+        error = tracker.guard.exhausted(metadata={self._mark: "yes"})
         if error is not None:
             raise error
-        return Scope(Attribution(metadata={MARK: self._name}))
+        return Scope(Attribution(metadata={self._mark: "yes"}))

@@ -24,9 +24,9 @@ from types import MappingProxyType
 from typing import Any
 
 from farthing import scopes
+from farthing.budgets.aside import aside
 from farthing.budgets.reservation import Reservation
 from farthing.capture import process
-from farthing.capture.aside import aside
 from farthing.capture.encoding import decoded
 from farthing.capture.faults import FAULTS, allowed, guarded
 from farthing.capture.fingerprint import Prints, api_key_of, fingerprints, tokens_by_role

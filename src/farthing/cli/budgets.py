@@ -21,6 +21,7 @@ from farthing.cli.guarding import (
     by_option,
     guard_of,
     org_option,
+    plain_amount,
     reason_option,
 )
 from farthing.config import declared_in
@@ -152,7 +153,7 @@ def raise_(app: App, name: str, limit: str, org: str | None, by: str | None, rea
         name = _meant(guard, name, org)
         before = guard.get(name, org)
         assert before is not None
-        amount: Any = limit.lstrip("$").replace(",", "")
+        amount: Any = plain_amount(limit)
         if before.unit != "usd":
             if not amount.isdigit():
                 raise InputError(f"limit {limit!r}: {before.name!r} is a budget of {before.unit}: give a whole number")
@@ -172,8 +173,8 @@ def _meant(guard: Guard, wanted: str, org: str | None) -> str:
     fitting = [budget.name for budget in present if budget.scope_text == wanted or budget.name.startswith(wanted)]
     if len(fitting) == 1:
         return fitting[0]
-    known = ", ".join(repr(budget.name) for budget in present) or "none"
-    raise InputError(f"{'no' if not fitting else 'several'} budgets {wanted!r}: there are {known}")
+    known = ", ".join(repr(name) for name in fitting or [budget.name for budget in present]) or "none"
+    raise InputError(f"{'several budgets are' if fitting else 'no budget is'} called {wanted!r}: there are {known}")
 
 
 @budgets.command()
@@ -220,7 +221,7 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
     if file is None and not rows and not agents:
         raise InputError("your own farthing.toml declares no [[budgets]]: name a file that does")
     with guard_of(app) as (guard, _):
-        steps = plan(guard.budgets(), budgets_of(rows, str(file or "budgets")), prune=prune)
+        steps = plan(guard.budgets(), budgets_of(rows, f"{file}: budgets" if file else "budgets"), prune=prune)
         ranks = plan_agents(guard.people.all(), agents)
         if not dry_run:
             for step in steps:

@@ -71,6 +71,8 @@ def budget_of_options(scope: str, given: dict[str, Any]) -> Budget:
     words = {
         name: given[name] for name in ("usd", "tokens", "calls", "name", "owner", "org") if given[name] is not None
     }
+    if "usd" in words:
+        words["usd"] = plain_amount(words["usd"])
     models = tuple(filter(None, (name.strip() for name in (given["models"] or "").split(","))))
     return make_budget(
         scope,
@@ -84,6 +86,11 @@ def budget_of_options(scope: str, given: dict[str, Any]) -> Budget:
         models=models,
         critical=given["critical"],
     )
+
+
+def plain_amount(text: str) -> str:
+    """An amount as people write it, `$1,000`, as a number."""
+    return text.strip().removeprefix("$").replace(",", "")
 
 
 def shares(percents: str) -> list[Decimal]:

@@ -13,7 +13,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from farthing.capture.aside import aside
+from farthing.budgets.aside import aside
 from farthing.capture.faults import allowed, guarded
 from farthing.capture.meter import INSIDE, Dispatch, Meter, Outgoing
 from farthing.capture.observed import Header
