@@ -211,6 +211,7 @@ def test_time_and_context_change_the_price(tracker: CostTracker) -> None:
         ({"provider": 3}, InputError, "provider = 3: must be text"),
         ({"usage_status": "sure"}, InputError, "usage_status = 'sure': must be one of"),
         ({"agnet": "a"}, TypeError, "record() has no keyword 'agnet'; did you mean 'agent'?"),
+        ({"prompt_tokens": 5}, TypeError, "record() has no keyword 'prompt_tokens'; did you mean 'input_tokens'?"),
         ({"ticket": "a"}, TypeError, "metadata={...}"),
     ],
 )

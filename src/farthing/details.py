@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from farthing.errors import InputError
 from farthing.event import ATTRIBUTION_FIELDS, BILLINGS, EMPTY, USAGE_STATUSES, Attribution
-from farthing.usage import UNITS, Usage
+from farthing.usage import ELSEWHERE, UNITS, Usage
 
 
 class CallDetails(TypedDict, total=False):
@@ -91,7 +91,8 @@ def parted(details: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], 
         elif name in _OPTIONS:
             rest[name] = value
         else:
-            near = difflib.get_close_matches(name, (*_OPTIONS, *ATTRIBUTES, *UNITS), n=1)
+            meant = ELSEWHERE.get(name)
+            near = [meant] if meant else difflib.get_close_matches(name, (*_OPTIONS, *ATTRIBUTES, *UNITS), n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "; what is free to name goes into metadata={...}"
             raise TypeError(f"record() has no keyword {name!r}{hint}")
     return counts, who, rest

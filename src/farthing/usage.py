@@ -267,7 +267,7 @@ _set_counts, _set_closed, _set_problems = (Usage.__dict__[name].__set__ for name
 """What sets a slot in spite of `__setattr__`, at the speed of a plain attribute."""
 
 
-_ELSEWHERE = {
+ELSEWHERE = {
     "prompt_tokens": "input_tokens",
     "completion_tokens": "output_tokens",
     "cached_tokens": "cache_read_tokens",
@@ -280,7 +280,7 @@ _ELSEWHERE = {
 
 
 def _near(name: str) -> str:
-    meant = _ELSEWHERE.get(name)
+    meant = ELSEWHERE.get(name)
     close = [meant] if meant else difflib.get_close_matches(name, UNITS, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; units are named in farthing.usage.UNITS ({len(UNITS)})"
 

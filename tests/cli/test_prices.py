@@ -61,6 +61,12 @@ def test_no_price_is_said_and_fails(run: Run) -> None:
     assert "$0.00" not in result.stdout
 
 
+def test_a_misspelt_tier_needs_no_price_of_ones_own(run: Run) -> None:
+    """The near tier is named; another price of the model would be no remedy."""
+    result = run("price", "gpt-5", "--tier", "flexx", ok=False)
+    assert result.exit_code == 1 and "did you mean 'flex'" in result.stdout and "prices add" not in result.stdout
+
+
 def test_impossible_counts_are_refused(run: Run) -> None:
     """The rule is named; exit code 2."""
     result = run("price", "gpt-4o", "--input", 10, "--cached", 11, ok=False)

@@ -35,8 +35,9 @@ def test_a_providers_response_from_a_pipe(run: Run, read: Read) -> None:
         {"id": "msg_7", "type": "message", "role": "assistant", "model": "claude-sonnet-4-20250514", "content": [],
          "usage": {"input_tokens": 1500, "output_tokens": 1000}}
     )  # fmt: skip
-    for _ in range(2):
-        run("record", "--response", "-", "--agent", "writer", stdin=body)
+    first = read("record", "--response", "-", "--agent", "writer", stdin=body)
+    assert read("record", "--response", "-", "--agent", "writer", stdin=body)["id"] == first["id"]
+    assert "known already" in run("record", "--response", "-", stdin=body).stdout
     total = read("report")["total"]
     assert (total["calls"], total["cost_pico"]) == (1, 19_500_000_000)
 
@@ -61,7 +62,8 @@ def test_a_failed_attempt_costs_nothing(run: Run, read: Read) -> None:
         (("report", "--limit", "0"), 2, "--limit"),
         (("explain", "last"), 1, "the ledger is empty"),
         (("explain", "abc"), 1, "no event 'abc'"),
-        (("record", "--input", "5"), 1, "model"),
+        (("record", "--input", "5"), 2, "--model"),
+        (("record", "--response", __file__), 2, "neither JSON nor a stream we know"),
         (("record", "--model", "m", "--set", "colour=red"), 2, "unknown field 'colour'"),
         (("record", "--model", "m", "--usage", "tokens=1"), 2, "unknown unit 'tokens'"),
         (("record", "--model", "m", "--usage", "input_tokens=x"), 2, "is no number"),

@@ -103,6 +103,8 @@ def test_lists_and_history() -> None:
     assert (listed[0].provider, listed[0].model, listed[0].source) == ("custom", "mine", "registered")
     assert len({(one.provider, one.model) for one in listed}) == len(listed) > 2000
     assert {one.provider for one in catalog.models("bedrock")} == {"aws"}
+    sources = {one.model: one.source for one in catalog.models("cohere")}
+    assert sources["rerank-v3.5"] == "https://cohere.com/pricing" and sources["command-r"] == catalog.source.label
     history = catalog.history("gpt-5.6-sol")
     assert [(r.valid_from, r.valid_to) for r in history] == [
         (None, datetime(2026, 8, 21, tzinfo=UTC)),

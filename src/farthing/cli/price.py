@@ -44,16 +44,18 @@ def price(app: App, /, **given: Any) -> None:
     ]
     times = given["times"]
     if len(costs) == 1:
-        app.show(_one_page(costs[0], usage, times), _one_json(costs[0], usage, times))
+        lacking = catalog.resolve(costs[0].model, given["provider"], at).evaluate(usage) is None
+        app.show(_one_page(costs[0], usage, times, lacking=lacking), _one_json(costs[0], usage, times))
     else:
         app.show(compare_page(costs, usage, times), compared_json(costs, usage, times))
     if all(cost.pico is None for cost in costs):
         sys.exit(1)
 
 
-def _one_page(cost: Cost, usage: Usage, times: int | None) -> Page:
+def _one_page(cost: Cost, usage: Usage, times: int | None, *, lacking: bool) -> Page:
+    """`lacking`: the model has no price in any context, so that one of the user's own would help."""
     page = Page()
-    page.add(Heading(exact_money(cost.pico), f"{cost.model}, {cost.status}"))
+    page.add(Heading(exact_money(cost.pico), cost.model if cost.pico is None else f"{cost.model}, {cost.status}"))
     if cost.pico is not None and times:
         page.line(f"{plural(times, 'such call')}: ", Span(money(cost.pico * times), "strong"))
     page.line()
@@ -65,7 +67,7 @@ def _one_page(cost: Cost, usage: Usage, times: int | None) -> Page:
     else:
         for reason in cost.reasons:
             page.line(Span(reason, "warn"), hang=2)
-        if cost.pico is None:
+        if lacking:
             page.line(
                 "Set a price of your own: ",
                 Span(f"farthing prices add {cost.model} --input 1.50 --output 5.00", "accent"),

@@ -10,6 +10,8 @@ from farthing.cli.counts import context_of, context_options, usage_of_options, u
 from farthing.cli.frame import App, Moment, key_values, pass_app, shared_options
 from farthing.errors import LedgerError
 from farthing.event import ATTRIBUTION_FIELDS, Event
+from farthing.ledger.store import Filter
+from farthing.pricing.extract import extract
 from farthing.reports.blocks import Page, Span
 from farthing.reports.lines import event_line
 from farthing.reports.text import exact_money
@@ -46,11 +48,13 @@ def record(app: App, /, **given: Any) -> None:
 
     Counts are inclusive: cached tokens are inside --input, reasoning is inside --output.
     """
+    if not given["model"] and given["response"] is None:
+        raise click.UsageError("name the model that was called with --model, or give its answer with --response")
     details = _details(given)
     if (usage := usage_of_options(given)) is not None:
         details["usage"] = usage
     if given["response"] is not None:
-        details["response"] = given["response"].read()
+        details["response"] = _readable(given)
     with app.store(may_be_new=True) as store:
         tracker = CostTracker(ledger=store)
         try:
@@ -59,7 +63,20 @@ def record(app: App, /, **given: Any) -> None:
             raise click.UsageError(str(error)) from error
         if tracker.lost:
             raise LedgerError("the call could not be written; see the message above")
-    app.show(_page(event), event_line(event))
+        known = None
+        if store.get(event.id) is None and event.response_id:
+            same = Filter(org=event.attribution.org, equals={"response_id": event.response_id})
+            known = next(iter(store.events(same, limit=1)), None)
+    app.show(_page(known or event, known=known is not None), event_line(known or event))
+
+
+def _readable(given: dict[str, Any]) -> bytes:
+    """The response's bytes; a file that tells neither a model, counts nor an error is the wrong one: BadParameter."""
+    body: bytes = given["response"].read()
+    found = extract(body, provider=given["provider"])
+    if given["model"] is None and found.model is None and found.usage is None and found.error is None:
+        raise click.BadParameter(f"{found.reason}; if it is one, name its --model", param_hint="--response")
+    return body
 
 
 def _details(given: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +104,7 @@ def _details(given: dict[str, Any]) -> dict[str, Any]:
     return details
 
 
-def _page(event: Event) -> Page:
+def _page(event: Event, *, known: bool) -> Page:
     page = Page()
     cost = exact_money(event.cost_pico)
     page.line(
@@ -97,5 +114,7 @@ def _page(event: Event) -> Page:
     )
     if event.price_reason:
         page.line(Span(event.price_reason, "warn"), hang=2)
+    if known:
+        page.line("known already: this response was recorded before, and counts once")
     page.line(Span(f"farthing explain {event.id}", "accent"))
     return page

@@ -292,14 +292,16 @@ class Catalog:
         for model in reversed(self._all_custom()):
             if wanted in (None, model.provider):
                 seen.add((model.provider, model.model))
-                yield Listed(model.provider, model.model, str(model.records[0].get("source", "")))
+                yield _listed(model)
+        laid_over = {(m.provider, m.model): m for overlay in self._base.overlays for m in overlay.models}
         for name in self._base.matcher.providers():
             if wanted not in (None, name):
                 continue
             for model_id in self._base.matcher.ids(name):
                 if (name, model_id) not in seen:
                     seen.add((name, model_id))
-                    yield Listed(name, model_id, self._base.source.label)
+                    mine = laid_over.get((name, model_id))
+                    yield _listed(mine) if mine else Listed(name, model_id, self._base.source.label)
 
     def history(self, model: str, provider: str | None = None) -> tuple[PriceRecord, ...]:
         """Every record of a model in order of time. A name that means none: PriceError with near matches."""
@@ -314,6 +316,10 @@ class Catalog:
             match = self._base.matcher.find(listed.model, listed.provider)
             if isinstance(match, Match):
                 yield from self._base.records(match)
+
+
+def _listed(model: CustomModel) -> Listed:
+    return Listed(model.provider, model.model, str(model.records[-1].get("source", "")))
 
 
 # A fork waits until the data is read: the child of a half-done import of genai_prices could never import it.
