@@ -31,6 +31,12 @@ def test_weekdays_are_seen() -> None:
     assert "same weekday" in found.why
 
 
+def test_what_is_left_of_the_present_day_is_counted_as_that_day() -> None:
+    """On a Saturday afternoon a quarter of Saturday, Sunday and Monday are still to come; Monday is a whole one."""
+    found = forecast(past(89, 0), Fraction(9, 4), season=7)
+    assert found.method == "season" and found.expected == 20_000 // 4 + 10_000 + 100_000
+
+
 def test_a_range_covers_what_it_claims_on_new_data() -> None:
     """Of ranges given for histories that it has never seen, about as many hold as is claimed."""
     held = given = 0

@@ -117,13 +117,9 @@ METHODS: dict[str, Method] = {"pace": _pace, "season": _season}
 
 
 def _scaled(past: Sequence[int], ahead: Fraction, season: int, method: Method) -> int:
-    """The forecast for a number of steps that need not be whole."""
-    whole = ahead.numerator // ahead.denominator
-    part = ahead - whole
-    first = method(past, whole, season) if whole else 0
-    if not part:
-        return first
-    return first + int((method(past, whole + 1, season) - first) * part)
+    """The forecast for `ahead` steps; the first of them is the present one, and what of it is gone is taken off."""
+    whole = -(-ahead.numerator // ahead.denominator)
+    return method(past, whole, season) - int(method(past, 1, season) * (whole - ahead))
 
 
 def _tested(past: Sequence[int], ahead: int, season: int, method: Method) -> list[_Test]:
