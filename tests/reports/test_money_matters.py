@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -15,6 +16,7 @@ import pytest
 from farthing.errors import InputError
 from farthing.ledger.store import Filter, Question, Store
 from farthing.reports.allocation import Allocation, read_allocation
+from farthing.reports.blocks import Cell, Table, text_of
 from farthing.reports.chargeback import chargeback, chargeback_json
 from farthing.reports.chargeback_page import chargeback_page, chargeback_rows
 from farthing.reports.currency import USD, Currency, read_currency
@@ -72,6 +74,24 @@ def test_statements_add_up_to_what_is_owed(store: Store, busy, allocation: Alloc
         assert sum(Decimal(row[6]) for row in rows[1:] if row[2] != "total") == Decimal(found.total).scaleb(-12)
         words = plain(chargeback_page(found, "t", "", Currency(code="EUR", rate=Fraction(86, 100), note="rate")))
         assert "€" in words and "rate" in words and "total" in words
+
+
+def test_cents_on_the_page_add_up(store: Store, busy, allocation: Allocation) -> None:
+    """Lines to their statement, statements to the total, own and shared to each: as printed, in any currency."""
+    found = chargeback(store, allocation, period("october", NOW).filter())
+
+    def cents(row: Sequence[Cell], at: int) -> int:
+        digits = text_of(row[at]).replace("<", "").lstrip("$€").replace(".", "").replace(",", "")
+        return int(digits or 0) if "<" not in text_of(row[at]) else 0
+
+    for currency in (Currency(), Currency(code="EUR", rate=Fraction(8612, 10_000))):
+        teams, *statements = (b for b in chargeback_page(found, "t", "", currency).blocks if isinstance(b, Table))
+        assert len(statements) == len(found.statements) > 3
+        for row, one in zip(teams.rows, statements, strict=True):
+            assert cents(row, 2) + cents(row, 3) == cents(row, 4) == cents(one.foot[0], 3)
+            assert sum(cents(line, 3) for line in one.rows) == cents(one.foot[0], 3)
+        for at in (2, 3, 4):
+            assert sum(cents(row, at) for row in teams.rows) == cents(teams.foot[0], at)
 
 
 def test_dates_patterns_and_pools(store: Store, put, allocation: Allocation) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 from farthing.reports.blocks import Bar, Cell, Column, Heading, Page, Span, Table
 from farthing.reports.chargeback import CENT, OWN, Chargeback, Statement, in_cents
 from farthing.reports.currency import USD, Currency
+from farthing.reports.split import rounded
 from farthing.reports.text import count, plural, share
 
 SHOWN = 12
@@ -21,7 +23,8 @@ def chargeback_page(found: Chargeback, title: str, note: str, currency: Currency
     if not found.statements:
         page.line("Nothing is owed in this time.")
         return page
-    page.add(_teams(found, currency))
+    billed = in_cents([currency.of(one.total) for one in found.statements])
+    page.add(_teams(found, currency, billed))
     page.line()
     if found.unpriced:
         calls = plural(found.unpriced, "call")
@@ -32,19 +35,21 @@ def chargeback_page(found: Chargeback, title: str, note: str, currency: Currency
             ": list price inside flat plans, charged to nobody",
             hang=2,
         )
-    page.line(Span("cents: ", "dim"), "rounded so that the statements add up to the total", hang=2)
+    page.line(
+        Span("cents: ", "dim"), "rounded so that lines add up to their statement, and statements to the total", hang=2
+    )
     if currency.note:
         page.line(Span(currency.note, "dim"), hang=2)
     if lines:
-        for one in found.statements:
+        for one, cents in zip(found.statements, billed, strict=True):
             page.line()
             center = f"cost center {one.cost_center}" if one.cost_center else ""
             page.add(Heading(one.team, center))
-            page.add(_statement(one, currency))
+            page.add(_statement(one, currency, cents))
     return page
 
 
-def _teams(found: Chargeback, currency: Currency) -> Table:
+def _teams(found: Chargeback, currency: Currency, billed: Sequence[int]) -> Table:
     columns = (
         Column("team", least=14),
         Column("cost center", rank=2),
@@ -54,52 +59,58 @@ def _teams(found: Chargeback, currency: Currency) -> Table:
         Column("share", right=True, rank=2),
         Column("", rank=3),
     )
-    places = currency.places([found.total])
-    billed = in_cents([currency.of(one.total) for one in found.statements])
     top = max((one.total for one in found.statements), default=0)
-    rows: list[list[Cell]] = [
-        [
+    rows: list[list[Cell]] = []
+    sums = [0, 0]
+    for one, cents in zip(found.statements, billed, strict=True):
+        own, shared = _parts([one.own, one.shared], cents, currency)
+        sums = [sums[0] + own, sums[1] + shared]
+        rows.append([
             one.team,
             one.cost_center or Span("–", "dim"),
-            currency.money(one.own, places),
-            currency.money(one.shared, places) if one.shared else "",
-            _cents(cents, currency),
+            _cents(own, one.own, currency),
+            _cents(shared, one.shared, currency) if one.shared else "",
+            _cents(cents, one.total, currency),
             share(one.total, found.total),
             Bar(max(0, one.total) / top if top > 0 else 0.0),
-        ]
-        for one, cents in zip(found.statements, billed, strict=True)
-    ]
-    own, shared = (sum(getattr(one, name) for one in found.statements) for name in ("own", "shared"))
+        ])  # fmt: skip
+    pools = sum(one.shared for one in found.statements)
     total: list[Cell] = [
-        "total", "", currency.money(own, places), currency.money(shared, places) if shared else "",
-        _cents(sum(billed), currency), "100 %" if found.total else "", "",
+        "total", "", _cents(sums[0], found.total - pools, currency), _cents(sums[1], pools, currency) if pools else "",
+        _cents(sum(billed), found.total, currency), "100 %" if found.total else "", "",
     ]  # fmt: skip
     return Table(columns, rows, [total])
 
 
-def _cents(cents: int, currency: Currency) -> str:
-    return Currency(code=currency.code).money(cents * CENT, 2)
+def _parts(picos: Sequence[int], cents: int, currency: Currency) -> list[int]:
+    """The parts of an amount of so many cents, in cents that add up to it."""
+    return rounded([Fraction(currency.of(pico), CENT) for pico in picos], cents)
 
 
-def _statement(one: Statement, currency: Currency) -> Table:
+def _cents(cents: int, pico: int, currency: Currency) -> str:
+    """Cents in words. pico: what they stand for, so that what rounds to nothing still says that it is not."""
+    return Currency(code=currency.code).money(cents * CENT if cents or not pico else (1 if pico > 0 else -1), 2)
+
+
+def _statement(one: Statement, currency: Currency, billed: int) -> Table:
     columns = (
         Column("", least=14),
         Column("calls", right=True, rank=1),
         Column("tokens", right=True, rank=1),
         Column("cost", right=True),
     )
-    places = currency.places([line.pico for line in one.lines])
+    cents = _parts([line.pico for line in one.lines], billed, currency)
     rows: list[list[Cell]] = []
-    for line in one.lines[:SHOWN]:
-        name: Cell = line.name if line.kind == OWN else Span(f"part of {line.name}", "accent")
+    for line, amount in zip(one.lines[:SHOWN], cents, strict=False):
         own = line.kind == OWN
+        name: Cell = line.name if own else Span(f"part of {line.name}", "accent")
         cells: list[Cell] = [count(line.calls), count(line.tokens)] if own else ["", ""]
-        rows.append([name, *cells, currency.money(line.pico, places)])
+        rows.append([name, *cells, _cents(amount, line.pico, currency)])
     if rest := one.lines[SHOWN:]:
         counts = [count(sum(getattr(line, name) for line in rest)) for name in ("calls", "tokens")]
-        amount = currency.money(sum(line.pico for line in rest), places)
-        rows.append([Span(f"{len(rest)} more", "dim"), *counts, amount])
-    return Table(columns, rows, [["total", "", "", currency.money(one.total, places)]])
+        left = _cents(sum(cents[SHOWN:]), sum(line.pico for line in rest), currency)
+        rows.append([Span(f"{len(rest)} more", "dim"), *counts, left])
+    return Table(columns, rows, [["total", "", "", _cents(billed, one.total, currency)]])
 
 
 def chargeback_rows(found: Chargeback) -> Iterator[list[Any]]:
