@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from farthing.reports.blocks import Bar, Beside, Chart, Column, Figures, Heading, Page, Pairs, Span, Table
-from farthing.reports.layout import fit
+from farthing.reports.layout import cells_of, cut, fit, pad
 from farthing.reports.plain import plain
 from farthing.reports.render import draw, progress, terminal
 
@@ -115,3 +115,30 @@ def test_no_progress_where_nobody_looks() -> None:
 def test_a_terminal_of_a_given_width() -> None:
     """The console draws as wide as it is told."""
     assert terminal(io.StringIO(), 72).width == 72
+
+
+def test_names_give_no_orders_to_a_terminal() -> None:
+    """Line ends, escapes and marks that turn the writing round are shown as characters, each in its own row."""
+    made = Page()
+    made.add(Heading("Cost by agent", "agent=\x1b[2Jx"))
+    made.line("moved: ", Span("a\nb", "warn"))
+    made.add(
+        Table((Column("agent"), Column("cost", right=True)), [("x\ny\x1b]0;t\x07", "$1.00"), ("\u202eabc", "$2.00")])
+    )
+    made.add(Pairs([("na\rme", "v\u2028w")]))
+    file = io.StringIO()
+    draw(made, Console(file=file, width=80, force_terminal=True, color_system="256", highlight=False, soft_wrap=True))
+    for text in (plain(made), "\n".join(line.rstrip() for line in bare(file.getvalue())) + "\n"):
+        assert "x␊y␛]0;t␇" in text and "\ufffdabc" in text and "a␊b" in text and "␛[2Jx" in text
+        assert text.count("\n") == 6 and not {"\x1b", "\x07", "\r", "\u202e", "\u2028"} & set(text)
+
+
+def test_wide_characters_take_two_columns() -> None:
+    """Columns line up under names in Chinese, with accents that are characters of their own, and when they are cut."""
+    names = ("研究代理", "e\u0301tude", "plain")
+    table = Table((Column("agent", least=6), Column("cost", right=True)), [(name, "$1.00") for name in names])
+    made = Page()
+    made.add(table)
+    lines = plain(made).splitlines()
+    assert [cells_of(line[: line.index("$")]) for line in lines[1:]] == [10, 10, 10]
+    assert cut("研究代理", 5) == "研究…" and cut("研究代理", 4) == "研…" and pad("研", 4, right=True) == "  研"

@@ -120,5 +120,21 @@ class Page:
 
 
 def text_of(cell: Cell) -> str:
-    """A cell's text; a bar has none."""
-    return cell if isinstance(cell, str) else cell.text if isinstance(cell, Span) else ""
+    """A cell's text, fit to be shown; a bar has none."""
+    return shown(cell if isinstance(cell, str) else cell.text if isinstance(cell, Span) else "")
+
+
+def shown(text: str) -> str:
+    """The text with a visible character in the place of each that would end a line or give a terminal an order.
+
+    Names come from programs, and from whoever talks to them: an agent called `\x1b[2J` must not clear a screen.
+    """
+    return text if text.isprintable() else text.translate(_VISIBLE)
+
+
+_VISIBLE = {
+    **{code: 0x2400 + code for code in range(0x20)},
+    0x7F: 0x2421,
+    **dict.fromkeys((*range(0x80, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
+}
+"""Control characters as their pictures; C1 codes, separators of lines, and what turns the direction of writing as �."""

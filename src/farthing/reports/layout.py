@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
 from dataclasses import dataclass
 
 from farthing.reports.blocks import Bar, Cell, Spark, Table, text_of
@@ -27,7 +27,7 @@ def fit(table: Table, width: int | None) -> Fit:
     First bars shrink, then columns of the highest rank go, then the widest column of rank 0 is cut.
     """
     cells = [*table.rows, *table.foot]
-    natural = [max([len(c.name), *(_long(row[i]) for row in cells)]) for i, c in enumerate(table.columns)]
+    natural = [max([cells_of(text_of(c.name)), *(_long(row[i]) for row in cells)]) for i, c in enumerate(table.columns)]
     bars = {i for i in range(len(table.columns)) if any(isinstance(row[i], Bar) for row in table.rows)}
     places = list(range(len(table.columns)))
     if width is None:
@@ -58,19 +58,37 @@ def fit(table: Table, width: int | None) -> Fit:
 
 
 def _long(cell: Cell) -> int:
-    return len(cell.values) if isinstance(cell, Spark) else len(text_of(cell))
+    return len(cell.values) if isinstance(cell, Spark) else cells_of(text_of(cell))
+
+
+def cells_of(text: str) -> int:
+    """How many characters wide a terminal draws the text: wide ones take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_cells(character) for character in text)
+
+
+def _cells(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def cut(text: str, width: int) -> str:
     """The text, or its beginning and an ellipsis."""
-    return text if len(text) <= width else text[: max(0, width - 1)] + "…"
+    if cells_of(text) <= width:
+        return text
+    kept, room = "", width - 1
+    for character in text:
+        room -= _cells(character)
+        if room < 0:
+            break
+        kept += character
+    return kept + "…"
 
 
 def pad(text: str, width: int, *, right: bool) -> str:
     """The text cut and padded to exactly `width`."""
-    return cut(text, width).rjust(width) if right else cut(text, width).ljust(width)
-
-
-def picked(row: Sequence[Cell], places: Sequence[int]) -> list[Cell]:
-    """The cells of a row that stay."""
-    return [row[i] for i in places]
+    text = cut(text, width)
+    spaces = " " * (width - cells_of(text))
+    return spaces + text if right else text + spaces

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from farthing.reports.blocks import Beside, Block, Chart, Figures, Heading, Line, Page, Pairs, Table, text_of
-from farthing.reports.layout import GAP, fit
+from farthing.reports.blocks import Beside, Block, Chart, Figures, Heading, Line, Page, Pairs, Table, shown, text_of
+from farthing.reports.layout import GAP, cells_of, fit, pad
 from farthing.reports.text import sparkline
 
 
@@ -17,12 +17,16 @@ def plain(page: Page) -> str:
 def _lines(block: Block) -> Iterator[str]:
     match block:
         case Line(spans):
-            yield "".join(span.text for span in spans)
+            yield shown("".join(span.text for span in spans))
         case Heading(text, note):
-            yield f"{text}  {note}" if note else text
+            yield shown(f"{text}  {note}" if note else text)
         case Figures(items):
+            names = max([12, *(cells_of(label) for label, _, _ in items)])
             for label, value, notes in items:
-                yield (" " * GAP).join([label.ljust(12), value.rjust(12), *(note.text for note in notes if note.text)])
+                said = (note.text for note in notes if note.text)
+                yield (" " * GAP).join(
+                    [pad(label, names, right=False), pad(value, max(12, len(value)), right=True), *said]
+                )
         case Beside(tables):
             for i, table in enumerate(tables):
                 if i:
@@ -31,9 +35,9 @@ def _lines(block: Block) -> Iterator[str]:
         case Chart(values, first, last):
             yield f"{first}  {sparkline(values)}  {last}"
         case Pairs(pairs):
-            width = max((len(name) for name, _ in pairs), default=0)
+            width = max((cells_of(name) for name, _ in pairs), default=0)
             for name, cell in pairs:
-                yield f"{name.ljust(width)}{' ' * GAP}{text_of(cell)}"
+                yield f"{pad(text_of(name), width, right=False)}{' ' * GAP}{text_of(cell)}"
         case Table():
             yield from _table(block)
 
@@ -46,12 +50,12 @@ def _table(table: Table) -> Iterator[str]:
 
     def row(texts: list[str]) -> str:
         return (" " * GAP).join(
-            text.rjust(width) if column.right else text.ljust(width)
+            pad(text, width, right=column.right)
             for text, column, width in zip(texts, columns, chosen.widths, strict=True)
         )
 
     if any(column.name for column in columns):
-        yield row([column.name for column in columns])
+        yield row([text_of(column.name) for column in columns])
     for cells in table.rows:
         yield row([text_of(cells[i]) for i in chosen.places])
     for cells in table.foot:

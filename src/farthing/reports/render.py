@@ -21,9 +21,10 @@ from farthing.reports.blocks import (
     Span,
     Spark,
     Table,
+    shown,
     text_of,
 )
-from farthing.reports.layout import GAP, cut, fit, pad
+from farthing.reports.layout import GAP, cells_of, cut, fit, pad
 from farthing.reports.text import BARS, bar, sparkline
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def live(file: IO[str]) -> Iterator[Callable[[Page], None]]:
 def _text(*spans: Span) -> Text:
     from rich.text import Text
 
-    return Text.assemble(*((span.text, STYLES[span.style]) for span in spans))
+    return Text.assemble(*((shown(span.text), STYLES[span.style]) for span in spans))
 
 
 def _lines(block: Block, width: int) -> Iterator[Text]:
@@ -89,7 +90,7 @@ def _lines(block: Block, width: int) -> Iterator[Text]:
         case Line(spans, hang):
             yield from _wrapped(_text(*spans), width, hang)
         case Heading(text, note):
-            room = max(0, width - len(text) - 2)
+            room = max(0, width - cells_of(text) - 2)
             yield _text(
                 Span(cut(text, width), "strong"), Span(f"  {cut(note, room)}" if note and room > 4 else "", "dim")
             )
@@ -100,10 +101,10 @@ def _lines(block: Block, width: int) -> Iterator[Text]:
         case Chart():
             yield from _chart(block, width)
         case Pairs(pairs):
-            names = max((len(name) for name, _ in pairs), default=0)
+            names = max((cells_of(name) for name, _ in pairs), default=0)
             for name, value in pairs:
                 span = value if isinstance(value, Span) else Span(text_of(value))
-                yield from _wrapped(_text(Span(name.ljust(names + GAP), "dim"), span), width, names + GAP)
+                yield from _wrapped(_text(Span(pad(name, names + GAP, right=False), "dim"), span), width, names + GAP)
         case Table():
             yield from _table(block, width)
 
