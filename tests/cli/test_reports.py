@@ -215,3 +215,17 @@ def test_reconcile_with_and_without_a_ledger(filled: Run, read: Read, tmp_path: 
     assert "We see 100 % of this bill" in filled("reconcile", bill).stdout
     first = filled("--ledger", tmp_path / "nowhere.db", "reconcile", bill)
     assert "the ledger has nothing" in first.stdout and not (tmp_path / "nowhere.db").exists()
+
+
+def test_a_key_that_is_asked_for_twice_is_a_mistake(filled: Run) -> None:
+    """Of two values only one could count, so neither is silently dropped."""
+    said = filled("report", "--where", "agent=a", "--where", "agent=b", ok=False)
+    assert said.exit_code == 2 and "'agent' is given twice" in said.output
+
+
+def test_sql_shows_every_digit_of_an_amount(filled: Run) -> None:
+    """Nothing and next to nothing are written out, not as powers of ten; an empty statement is told what to be."""
+    said = filled("sql", "SELECT 0::DECIMAL(20, 12) AS a, 0.000000000001::DECIMAL(20, 12) AS b").stdout
+    assert said.splitlines()[1].split() == ["0.000000000000", "0.000000000001"]
+    assert "write a SELECT" in filled("sql", " ", ok=False).output
+    assert "not a table function" in filled("sql", "SELECT * FROM glob('*')", ok=False).output

@@ -82,6 +82,20 @@ def test_every_row_is_in_the_total_once(store: Store, busy, by: tuple[str, ...])
     assert "in plans" in words and "caching saved" in words and "owed" in words and "total" in words
 
 
+def test_owed_is_compared_with_owed(store: Store, put) -> None:
+    """List price inside a plan is in neither side of a change; the row that is gone owed what it owed."""
+    for month, agent, billing in ((9, "a", "metered"), (9, "b", "subscription"), (9, "c", "metered"),
+                                  (10, "a", "metered"), (10, "a", "subscription"), (10, "b", "metered")):  # fmt: skip
+        put(f"2026-{month:02}-05", "gpt-4o", 1000, 100, agent=agent, billing=billing)
+    october, september = period("october", NOW).filter(), period("september", NOW).filter()
+    found = breakdown(store, ("agent",), october, asked=Asked(before=september))
+    words = plain(breakdown_page(found, title="t"))
+    a, b, total = (" ".join(line.split()[-7:]) for line in words.splitlines() if line[:2] in ("a ", "b ", "to"))
+    assert a == "$0.0035 $0.0035 $0.0035 ±0 % 67 %" and b.endswith(" $0.0035 new 33 %")
+    assert total == "$0.0035 $0.0070 $0.0070 ±0 % 100 %"
+    assert "gone: 1 row with $0.003500 before" in words
+
+
 def test_percentiles_are_costs_of_real_calls(store: Store, put) -> None:
     """Of a hundred calls that cost 1 to 100 times the same."""
     for n in range(1, 101):

@@ -43,6 +43,20 @@ def test_periods_in_words(words: str, first: str, last: str, before: str) -> Non
     assert str(earlier.first) == before and earlier.end == found.first
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("2026-W42", "week 41 of 2026"),
+        ("2026-10", "September 2026"),
+        ("q1 2026", "Q4 2025"),
+        ("7d", "2026-11-09 – 2026-11-15"),
+    ],
+)
+def test_the_period_before_is_called_as_it_is(words: str, name: str) -> None:
+    """A week before a week is a week, not seven days."""
+    assert period(words, NOW).before().name == name
+
+
 @pytest.mark.parametrize("words", ["", "nonsense", "2026-13", "2026-W99", "0d", "2026-10-15..2026-10-01", "32", "q5"])
 def test_what_is_no_period_is_refused(words: str) -> None:
     """The message shows how periods are written."""

@@ -42,6 +42,22 @@ def store() -> Iterator[Store]:
         yield opened
 
 
+def test_events_of_the_future_are_in_no_share_of_the_last_days(store: Store) -> None:
+    """A wrong clock wrote next year: shares of the last 30 days stay parts of their sum."""
+    store.append(event(-300, 1000, "a"))
+    found = overview(store, NOW)
+    for rows in found.places.values():
+        assert sum(row.totals.cost_pico for row in rows) == found.recent.cost_pico == 26 * USD
+    assert {move.name: move.now // USD for move in found.moves} == {"a": 6, "b": 2}
+
+
+def test_a_place_without_any_price_says_so(store: Store) -> None:
+    """Unpriced is not nothing."""
+    store.append(event(0.5, None, "mystery"))
+    (line,) = (line for line in plain(overview_page(overview(store, NOW), "u")).splitlines() if "mystery" in line)
+    assert line.split()[1] == "unpriced"
+
+
 def test_how_much(store: Store) -> None:
     """Today, the last 7 days, this month, all; and the same spans before."""
     found = overview(store, NOW)

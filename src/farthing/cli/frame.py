@@ -159,6 +159,8 @@ def key_values(pairs: tuple[str, ...], option: str) -> dict[str, str]:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=option)
+        if key.strip() in found:
+            raise click.BadParameter(f"{key.strip()!r} is given twice", param_hint=option)
         found[key.strip()] = value
     return found
 

@@ -180,7 +180,8 @@ def as_json(found: Breakdown, currency: Currency) -> dict[str, object]:
         values = values | _split(values["cost_pico"], plan)
         if found.before is not None:
             before = found.before_total if not key else found.before.get(key)
-            values["before"] = None if before is None else totals_json(before)
+            inside = found.before_plans.get(key, 0) if key else sum(found.before_plans.values())
+            values["before"] = None if before is None else totals_json(before) | _split(before.cost_pico, inside)
         if found.saved is not None:
             values["caching"] = _saved(sum(found.saved.values(), Saved()) if not key else found.saved.get(key, Saved()))
         if found.spread is not None and (spread := found.spread.get(key)) is not None:

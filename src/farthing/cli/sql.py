@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -44,12 +45,17 @@ def sql(app: App, statement: str, org: str | None, timeout: float, memory: int, 
             columns=tuple(
                 Column(name, right=r, rank=n) for n, (name, r) in enumerate(zip(answer.columns, right, strict=True))
             ),
-            rows=[["" if value is None else str(value) for value in row] for row in answer.rows],
+            rows=[[_text(value) for value in row] for row in answer.rows],
         )
     )
     more = f"; there are more than {count(rows)}: --rows shows more" if answer.more else ""
     page.line(Span(f"{plural(len(answer.rows), 'row')}{more}", "dim"))
     app.show(page, values(answer))
+
+
+def _text(value: Any) -> str:
+    """A value as a cell: NULL is an empty one, decimals have all their digits and no exponent."""
+    return "" if value is None else f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def values(answer: Answer) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -112,8 +112,3 @@ def _or_text(read: Callable[[str], Any]) -> Callable[[str], Any]:
             return text  # a moment beyond what Python's calendar has
 
     return value
-
-
-def table_text(answer: Answer) -> Sequence[Sequence[str]]:
-    """The rows as texts, NULL as an empty one."""
-    return [["" if value is None else str(value) for value in row] for row in answer.rows]

@@ -26,6 +26,8 @@ def check(tree: Mapping[str, Any]) -> None:
             raise InputError("only one SELECT may be run here: it reads, and changes nothing")
         raise InputError(f"this SQL cannot be read: {said}")
     statements = tree.get("statements") or []
+    if not statements:
+        raise InputError(f"there is no SQL to run: write a SELECT over {' and '.join(VIEWS)}")
     if len(statements) != 1:
         raise InputError(f"one SELECT may be run at a time, not {len(statements)} statements")
     named = set(VIEWS)
@@ -73,7 +75,8 @@ def _check_node(node: Mapping[str, Any], named: set[str]) -> None:
 
 def _check_source(source: Mapping[str, Any]) -> None:
     if source.get("type") not in _SOURCES:
-        raise InputError(f"only {' and '.join(VIEWS)}, joins and subqueries can be read from, not {source.get('type')}")
+        kind = str(source.get("type")).lower().replace("_", " ")
+        raise InputError(f"only {' and '.join(VIEWS)}, joins and subqueries can be read from, not a {kind}")
 
 
 def _check_table(node: Mapping[str, Any], named: set[str]) -> None:

@@ -10,7 +10,7 @@ from farthing.reports.blocks import Bar, Cell, Column, Heading, Page, Span, Spar
 from farthing.reports.currency import USD, Currency
 from farthing.reports.queries import TIME_KEYS, Breakdown, Key, added, by_cost, thinned
 from farthing.reports.saved import Saved
-from farthing.reports.screens import name_of, span_words
+from farthing.reports.screens import name_of, nothing_known, span_words
 from farthing.reports.text import change, count, plural, share
 from farthing.totals import Totals
 
@@ -149,7 +149,7 @@ class _Cells:
     def row(self, line: _Line) -> list[Cell]:
         """The cells of a line."""
         found, totals, money = self._found, line.totals, self._currency.money
-        unpriced = totals.calls and totals.calls == totals.unpriced_calls and not totals.cost_pico
+        unpriced = nothing_known(totals)
         style = line.style
         cells: list[Cell] = [Span(c, style) if isinstance(c, str) and style != "plain" else c for c in line.keys]
         cells += [
@@ -190,12 +190,9 @@ class _Cells:
         return Spark(thinned([sum(at) for at in zip(*chosen, strict=True)], TREND_CHARACTERS))
 
     def _compared(self, line: _Line) -> list[Cell]:
-        before_all = self._found.before or {}
-        if line.key == ():
-            before = self._found.before_total.cost_pico
-        else:
-            before = sum(before_all[part].cost_pico for part in line.parts if part in before_all)
-        words = change(line.totals.cost_pico, before)
+        found = self._found
+        before = sum(found.before_owed(part) for part in (found.before or () if line.key == () else line.parts))
+        words = change(line.totals.cost_pico - line.plan, before)
         style = "warn" if words.startswith("+") or words == "new" else "good" if words.startswith("-") else "dim"
         return [Span(self._currency.money(before, self._places) if before else "", "dim"), Span(words, style)]
 
@@ -205,7 +202,7 @@ def footnotes(found: Breakdown, currency: Currency = USD) -> Iterator[tuple[str 
     total = found.total
     if found.plan:
         yield (Span(f"in plans {currency.money(found.plan)}", "strong"), ": list price of calls inside a flat plan, ",
-               "which nobody owes; kept apart from what is owed")  # fmt: skip
+               "which nobody owes; averages and shares count it")  # fmt: skip
     notes = (
         (total.unpriced_calls, "unpriced", "no price is known, their cost is not in the total", "warn"),
         (total.partial_calls, "partial", "some counts or some prices are missing", "warn"),
@@ -222,8 +219,8 @@ def footnotes(found: Breakdown, currency: Currency = USD) -> Iterator[tuple[str 
     yield from _apart(total)
     yield from _caching(found, currency)
     if found.before is not None:
-        gone = [row for key, row in found.before.items() if key not in {r.key for r in found.everything}]
-        if lost := sum(totals.cost_pico for totals in gone):
+        gone = found.before.keys() - {row.key for row in found.everything}
+        if lost := sum(found.before_owed(key) for key in gone):
             words = f"{currency.money(lost)} before, nothing now"
             yield (Span("gone: ", "dim"), f"{plural(len(gone), 'row')} with {words}")
     if found.empty_names:

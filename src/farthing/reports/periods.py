@@ -65,13 +65,10 @@ class Period:
 
     def before(self) -> Period:
         """The period before it: the same unit of the calendar, else as many days."""
-        if self.unit in ("month", "quarter", "year"):
-            return self._calendar(self.first - timedelta(days=1))
+        if self.unit in _WHOLE:
+            return _WHOLE[self.unit](self.first - timedelta(days=1), self.tz)
         first = self.first - timedelta(days=self.days)
         return Period(name=_days_name(first, self.first), first=first, end=self.first, unit=self.unit, tz=self.tz)
-
-    def _calendar(self, day: date) -> Period:
-        return {"month": month, "quarter": quarter, "year": year}[self.unit](day, self.tz)
 
     def to_json(self) -> dict[str, Any]:
         """Name, first and last day."""
@@ -110,6 +107,10 @@ def one_day(day: date, tz: str = "UTC") -> Period:
     return Period(name=day.isoformat(), first=day, end=day + timedelta(days=1), unit="day", tz=tz)
 
 
+_WHOLE = {"day": one_day, "week": week, "month": month, "quarter": quarter, "year": year}
+"""The unit of the calendar around a day, in a time zone."""
+
+
 def period(text: str, now: datetime, tz: str = "UTC") -> Period:
     """The period meant. A month's name alone is the latest such month that has begun. Else: InputError."""
     words = " ".join(text.strip().lower().replace("_", " ").split())
@@ -136,7 +137,7 @@ def of_filter(where: Filter, now: datetime, tz: str = "UTC") -> Period | None:
     first = from_us(where.since_us).astimezone(zone(tz)).date()
     until = from_us(where.until_us - 1) if where.until_us is not None else now
     end = until.astimezone(zone(tz)).date() + timedelta(days=1)
-    for whole in (one_day, week, month, quarter, year):
+    for whole in _WHOLE.values():
         if (found := whole(first, tz)).first == first and found.end == end:
             return found
     return Period(name=_days_name(first, end), first=first, end=end, tz=tz)
@@ -147,10 +148,8 @@ def _relative(words: str, today: date, tz: str) -> Period | None:
         return one_day(today - timedelta(days=words == "yesterday"), tz)
     which, _, unit = words.partition(" ")
     if which in ("this", "last") and unit in ("week", "month", "quarter", "year"):
-        current = {"week": week, "month": month, "quarter": quarter, "year": year}[unit](today, tz)
-        if which == "this":
-            return current
-        return week(current.first - timedelta(days=7), tz) if unit == "week" else current.before()
+        current = _WHOLE[unit](today, tz)
+        return current if which == "this" else current.before()
     if parts := _AGO.fullmatch(words):
         days = int(parts[1]) * (7 if parts[2].startswith("w") else 1)
         if not days:

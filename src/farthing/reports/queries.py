@@ -44,7 +44,8 @@ class Breakdown:
     plans      of each key, the part of its cost that is list price inside a flat plan, picodollars
     unattributed  the sum of the rows whose first key is missing; None for keys that every event has
     empty_names   values of the first key that say nothing
-    before     the sums of the period before; None where it was not asked for; `before_where`: its filter
+    before     the sums of the period before; None where it was not asked for; `before_where`: its filter;
+               `before_plans`: what of it is list price inside a flat plan, by key
     trends     cost over the time of the report in even parts, `trend_part` each
     saved, spread  what caching saved, and how the cost of calls is spread; None where they were not asked for
     """
@@ -61,6 +62,7 @@ class Breakdown:
     empty_names: Sequence[str]
     before: Mapping[Key, Totals] | None = None
     before_where: Filter | None = None
+    before_plans: Mapping[Key, int] = field(default_factory=dict)
     trends: Mapping[Key, tuple[int, ...]] = field(default_factory=dict)
     trend_part: str = ""
     saved: Mapping[Key, Saved] | None = None
@@ -70,6 +72,11 @@ class Breakdown:
     def plan(self) -> int:
         """The part of the total that is list price inside a flat plan: nobody owes it."""
         return sum(self.plans.values())
+
+    def before_owed(self, key: Key) -> int:
+        """What a key owed in the period before, picodollars."""
+        totals = (self.before or {}).get(key)
+        return 0 if totals is None else totals.cost_pico - self.before_plans.get(key, 0)
 
     @property
     def before_total(self) -> Totals:
@@ -144,8 +151,9 @@ def _joined(a: Row, b: Row) -> Row:
 
 def _with_more(store: Store, found: Breakdown, asked: Asked) -> Breakdown:
     if asked.before is not None:
-        rows, _ = _sums(store, found.by, asked.before, asked.tz)
-        found = replace(found, before={row.key: row.totals for row in rows}, before_where=asked.before)
+        rows, plans = _sums(store, found.by, asked.before, asked.tz)
+        before = {row.key: row.totals for row in rows}
+        found = replace(found, before=before, before_where=asked.before, before_plans=plans)
     if asked.trends and 0 < len(found.everything) <= MOST_TRENDS and not set(TIME_KEYS) & set(found.by):
         found = _with_trends(store, found)
     if asked.caching:

@@ -104,7 +104,7 @@ def _how_much(found: Overview) -> Figures:
 def _top(key: str, rows: Sequence[Row], whole: Totals) -> Table:
     columns = (Column(key, least=12), Column("cost", right=True), Column("share", right=True), Column("", rank=1))
     shown = [
-        (name_of(row.key[0]), money(row.totals.cost_pico), share(row.totals.cost_pico, whole.cost_pico),
+        (name_of(row.key[0]), cost_of(row.totals), share(row.totals.cost_pico, whole.cost_pico),
          Bar(_fraction(row.totals.cost_pico, rows[0].totals.cost_pico)))
         for row in rows[:_TOP]
     ]  # fmt: skip
@@ -113,6 +113,16 @@ def _top(key: str, rows: Sequence[Row], whole: Totals) -> Table:
         words = f"{len(rows) - _TOP} more"
         shown.append((Span(words, "dim"), Span(money(rest), "dim"), Span(share(rest, whole.cost_pico), "dim"), ""))  # type: ignore[arg-type]
     return Table(columns, shown)
+
+
+def cost_of(totals: Totals) -> Cell:
+    """The cost in words; `unpriced` where no call of them has a known price."""
+    return Span("unpriced", "warn") if nothing_known(totals) else money(totals.cost_pico)
+
+
+def nothing_known(totals: Totals) -> bool:
+    """Whether there are calls, and not one of them has a known price."""
+    return 0 < totals.calls == totals.unpriced_calls and not totals.cost_pico
 
 
 def _fraction(part: int, whole: int) -> float:

@@ -77,7 +77,7 @@ def overview(store: Store, now: datetime, where: Filter | None = None) -> Overvi
     month_start = today.replace(day=1)
     last_month = (month_start - timedelta(days=1)).replace(day=1)
     month = span(month_start, today)
-    recent_filter = _since(where, ago(TREND_DAYS - 1))
+    recent_filter = _since(where, ago(TREND_DAYS - 1), today + timedelta(days=1))
     return Overview(
         now=now,
         first_day=min(days, default=None),
@@ -110,17 +110,18 @@ def _since(where: Filter, first: date, end: date | None = None) -> Filter:
     until = to_us(datetime(end.year, end.month, end.day, tzinfo=UTC)) if end else None
     return Filter(
         since_us=since if where.since_us is None else max(since, where.since_us),
-        until_us=where.until_us if until is None else until,
+        until_us=min((end for end in (where.until_us, until) if end is not None), default=None),
         org=where.org,
         equals=where.equals,
     )
 
 
 def _moves(store: Store, where: Filter, today: date) -> list[Move]:
-    week_ago = today - timedelta(days=6)
+    week_ago, tomorrow = today - timedelta(days=6), today + timedelta(days=1)
     question = ("agent",)
     now = {
-        row.key[0]: row.totals.cost_pico for row in store.totals(Question(by=question, where=_since(where, week_ago)))
+        row.key[0]: row.totals.cost_pico
+        for row in store.totals(Question(by=question, where=_since(where, week_ago, tomorrow)))
     }
     earlier = _since(where, week_ago - timedelta(days=7), week_ago)
     before = {row.key[0]: row.totals.cost_pico for row in store.totals(Question(by=question, where=earlier))}

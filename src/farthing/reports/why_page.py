@@ -20,32 +20,31 @@ def sentence(found: Why) -> str:
     days = f" ({found.days_over} of its {found.second.days} days)" if found.days_over is not None else ""
     if not found.changes:
         return f"Neither {first} nor {second} cost anything."
+    places = places_for([found.before, found.now])
     if not difference:
-        return f"{second}{days} cost as much as {first}: {money(found.now)}."
+        return f"{second}{days} cost as much as {first}: {money(found.now, places)}."
     way = "more" if difference > 0 else "less"
     percent = change(found.now, found.before).lstrip("+-")
     percent = f" ({percent})" if percent and percent != "new" else ""
-    words = _reasons(found)
+    words = _reasons(found, places)
     mover = ""
     if found.movers and found.movers[0][1]:
         name, amount = found.movers[0]
-        mover = f"; {name or 'calls without an agent'} moved the most, {_signed(amount)}"
-    return (
-        f"{second}{days} cost {money(found.now)}, {money(abs(difference))}{percent} {way} than {first}: {words}{mover}."
-    )
+        mover = f"; {name or 'calls without an agent'} moved the most, {_signed(amount, places)}"
+    much, by = money(found.now, places), money(abs(difference), places)
+    return f"{second}{days} cost {much}, {by}{percent} {way} than {first}: {words}{mover}."
 
 
-def _reasons(found: Why) -> str:
+def _reasons(found: Why, places: int) -> str:
     parts = found.parts
     difference = abs(found.now - found.before)
-    large = [
-        part for part in PARTS if abs(parts[part]) * 50 >= difference and abs(parts[part]) * 10_000 >= PICO_PER_USD
-    ]
+    least = PICO_PER_USD // 10**places
+    large = [part for part in PARTS if abs(parts[part]) * 50 >= difference and abs(parts[part]) >= least]
     large.sort(key=lambda part: -abs(parts[part]))
-    said = [f"{WORDS[part][parts[part] < 0]} {_signed(parts[part])}" for part in large]
+    said = [f"{WORDS[part][parts[part] < 0]} {_signed(parts[part], places)}" for part in large]
     rest = sum(parts[part] for part in PARTS if part not in large)
     if abs(rest) * 1_000 >= difference:
-        said.append(f"the rest {_signed(rest)}")
+        said.append(f"the rest {_signed(rest, places)}")
     return ", ".join(said)
 
 
@@ -130,7 +129,8 @@ def _amount(pico: int, places: int) -> Cell:
 
 
 def _notes(found: Why) -> Iterator[tuple[str | Span, ...]]:
-    movers = [f"{name or '(none)'} {_signed(amount)}" for name, amount in found.movers[:5] if amount]
+    places = places_for([found.before, found.now])
+    movers = [f"{name or '(none)'} {_signed(amount, places)}" for name, amount in found.movers[:5] if amount]
     if movers:
         yield (Span("agents that moved: ", "dim"), ", ".join(movers))
     if found.days_over is not None:
