@@ -175,6 +175,9 @@ _NO_TEXT = frozenset({"image_generation", "transcription", "speech", "rerank", "
 
 def _estimated(found: Extraction, asked: Asked, answer: Answer, fault: str | None) -> Extraction:
     """The extraction with the counts that the answer did not report estimated, as far as they can be."""
+    if found.operation == "speech" and found.usage is None and (written := asked.characters().get("user")):
+        spoken = Usage(input_characters=written)
+        return replace(found, usage=spoken, status="estimated", reason="no usage reported: the request's characters")
     if found.operation in _NO_TEXT or (found.error and found.usage is None and answer.ended):
         return replace(found, reason=fault or found.reason)
     units = found.usage.to_dict() if found.usage is not None else {}
@@ -214,7 +217,8 @@ def _missing(found: Extraction, asked: Asked, answer: Answer, fault: str | None,
     """What the estimate cannot know."""
     if fault:
         yield fault
-    if not found.complete and (found.stream or not answer.ended):
+    cut = not found.complete and (found.stream or not answer.ended)
+    if cut:
         yield "the stream was cut off"
     if asked.reasons and found.operation != "embeddings":
         yield "reasoning is not shown"
@@ -222,5 +226,5 @@ def _missing(found: Extraction, asked: Asked, answer: Answer, fault: str | None,
         yield f"{asked.blobs} images or files are not counted"
     if not asked.turns and not asked.tokens:
         yield "the request could not be read"
-    if not shown and found.operation != "embeddings" and not fault and found.complete:
+    if not shown and found.operation != "embeddings" and not fault and not cut:
         yield "no output was seen"

@@ -14,6 +14,7 @@ from farthing.capture.observed import Answer, calls
 from farthing.capture.request import Asked, read_request
 from farthing.event import Attribution
 from farthing.recording import Call
+from farthing.usage import Usage
 
 _USAGE = frozenset(
     {"usage", "usageMetadata", "usage_metadata", "x_groq", "billed_units", "tokens", "eval_count", "prompt_eval_count",
@@ -120,6 +121,21 @@ def test_images_make_the_input_partial() -> None:
     asked = read_request(json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": parts}]}))
     call = observed(SAYS, asked)
     assert call.usage_status == "partial" and "1 images or files are not counted" in (call.usage_reason or "")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>a gateway's page</html>"])
+def test_an_answer_that_cannot_be_read_is_partial(body: bytes) -> None:
+    """It came with status 200, so it may be billed: its input is estimated, and its output is not said to be none."""
+    asked = read_request(json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}]}))
+    call = observed(body, asked)
+    assert call.usage_status == "partial" and "no output was seen" in (call.usage_reason or "")
+
+
+def test_speech_counts_the_characters_that_are_read_out() -> None:
+    """Its answer is sound. What makes it cost stands in the request."""
+    asked = read_request(json.dumps({"model": "tts-1", "voice": "alloy", "input": "hello world"}))
+    call = observed(bytes(500), asked, "openai", "https://api.openai.com/v1/audio/speech")
+    assert call.usage == Usage(input_characters=11) and call.usage_status == "estimated"
 
 
 def test_a_stream_cut_in_its_middle_is_partial() -> None:
