@@ -134,6 +134,17 @@ def test_a_python_without_farthing_says_so_and_goes_on(tmp_path: Path) -> None:
     assert done.stderr.startswith("farthing: not metering: ") and done.stderr.count("\n") == 1
 
 
+def test_broken_settings_do_not_keep_a_program_from_running(tmp_path: Path, url: str) -> None:
+    """It runs unmetered, with its own exit code, and the file that is to be mended is named once."""
+    (tmp_path / "farthing.toml").write_text("ledger = [oops")
+    app = tmp_path / "app.py"
+    app.write_text(PROGRAM)
+    done = _farthing(tmp_path, "run", "--", sys.executable, str(app), url, "3")
+    assert done.returncode == 3 and "chatcmpl-" in done.stdout
+    assert done.stderr.startswith("farthing: not metering: ") and done.stderr.count("\n") == 1
+    assert "farthing.toml: cannot be read as TOML" in done.stderr
+
+
 def test_an_unknown_field_is_refused(run: Callable[..., Result]) -> None:
     """With the known ones."""
     result = run("run", "--set", "colour=red", "--", "true", ok=False)
@@ -190,6 +201,17 @@ def test_doctor_of_a_broken_ledger(run: Callable[..., Result], tmp_path: Path) -
     result = run("doctor", ok=False)
     assert result.exit_code == 1
     assert "BAD   ledger: the ledger" in result.output and "prices:" in result.output
+
+
+@pytest.mark.parametrize(
+    ("ledger", "words"), [("postgres://x/y", "unknown kind of ledger"), ("file/ledger.db", "cannot be made")]
+)
+def test_doctor_of_a_ledger_that_cannot_be(ledger: str, words: str, tmp_path: Path, run: Callable[..., Result]) -> None:
+    """A place where none can be made is broken; it is not said that the first call will make one."""
+    (tmp_path / "file").touch()
+    result = run("doctor", "--ledger", ledger if "://" in ledger else str(tmp_path / ledger), ok=False)
+    assert result.exit_code == 1
+    assert "BAD   ledger: " in result.output and words in result.output and "will be made" not in result.output
 
 
 def test_doctor_of_old_prices(read: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from farthing.capture.launch import SITE
 from farthing.cli.frame import App, now, pass_app, shared_options
 from farthing.errors import FarthingError
 from farthing.event import from_us, to_us
+from farthing.ledger.open import is_there, place_of
 from farthing.ledger.store import Filter, Question, Store
 from farthing.pricing.defaults import price_file
 from farthing.pricing.refresh import in_force
@@ -86,12 +88,8 @@ def _guarded(what: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Findi
 
 
 def _of_ledger(app: App) -> Iterator[Finding]:
-    path = Path(app.url.removeprefix("sqlite:///")).expanduser()
-    if app.url != ":memory:" and not path.exists():
-        yield Finding(
-            "ledger", "warn", f"{path} will be made by the first call that is recorded; nothing has been yet",
-            "call farthing.instrument() at the start of your program, or start it with: farthing run -- python app.py",
-        )  # fmt: skip
+    if not is_there(app.url):
+        yield _no_ledger(Path(place_of(app.url)))
         return
     with app.store() as store:
         health = store.health()
@@ -102,6 +100,19 @@ def _of_ledger(app: App) -> Iterator[Finding]:
             yield Finding("ledger faults", "warn", f"{health.faults}: {health.last_fault}", "see the message")
         yield _last_event(store)
         yield from _of_calls(store)
+
+
+def _no_ledger(path: Path) -> Finding:
+    folder = next((folder for folder in path.parents if folder.exists()), path.parent)
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return Finding(
+            "ledger", "bad", f"{path} cannot be made: {folder} is no folder that may be written to",
+            "give write permission, or name another place: FARTHING_URL, or `ledger` in farthing.toml",
+        )  # fmt: skip
+    return Finding(
+        "ledger", "warn", f"{path} will be made by the first call that is recorded; nothing has been yet",
+        "call farthing.instrument() at the start of your program, or start it with: farthing run -- python app.py",
+    )  # fmt: skip
 
 
 def _last_event(store: Store) -> Finding:

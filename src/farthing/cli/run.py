@@ -16,7 +16,7 @@ import click
 
 from farthing.capture.launch import environment
 from farthing.cli.frame import App, key_values, pass_app, shared_options
-from farthing.errors import LedgerError
+from farthing.errors import ConfigError, LedgerError
 from farthing.event import ATTRIBUTION_FIELDS
 from farthing.ledger.open import place_of
 from farthing.ledger.store import Filter, Question
@@ -49,7 +49,7 @@ def run(
     attributes = _attributes(more, agent)
     launch = secrets.token_hex(4)
     attributes[f"metadata.{LAUNCH}"] = launch
-    env = environment(os.environ, ledger=_whole(app.url), attributes=attributes, include_usage=include_usage)
+    env = _metered(app, attributes, include_usage)
     if command[0].endswith(".py"):
         command = (sys.executable, *command)
     program = shutil.which(command[0])
@@ -57,7 +57,7 @@ def run(
         raise _exit(f"{command[0]}: there is no such program; write it as you would without `farthing run --`")
     started = time.time_ns() // 1000
     code = _run((program, *command[1:]), env)
-    if not quiet:
+    if not quiet and env is not None:
         click.echo(_summary(app, launch, started), err=True)
     sys.exit(code if code >= 0 else 128 - code)
 
@@ -73,6 +73,15 @@ def _attributes(more: tuple[str, ...], agent: str | None) -> dict[str, str]:
     return given
 
 
+def _metered(app: App, attributes: dict[str, str], include_usage: bool) -> dict[str, str] | None:
+    """The environment that meters the program; None, and why, where settings are broken: it runs all the same."""
+    try:
+        return environment(os.environ, ledger=_whole(app.url), attributes=attributes, include_usage=include_usage)
+    except ConfigError as error:
+        click.echo(f"farthing: not metering: {error}", err=True)
+        return None
+
+
 def _whole(url: str) -> str:
     """The ledger by its whole path: the program may work in another folder. What is no file stays as it is."""
     try:
@@ -86,7 +95,7 @@ def _exit(words: str) -> NoReturn:
     sys.exit(NOT_FOUND)
 
 
-def _run(command: tuple[str, ...], env: dict[str, str]) -> int:
+def _run(command: tuple[str, ...], env: dict[str, str] | None) -> int:
     """Its exit code. Signals that are meant for it are handed on; Ctrl-C reaches it by itself."""
     program = subprocess.Popen(command, env=env)
 
