@@ -229,3 +229,26 @@ def test_sql_shows_every_digit_of_an_amount(filled: Run) -> None:
     assert said.splitlines()[1].split() == ["0.000000000000", "0.000000000001"]
     assert "write a SELECT" in filled("sql", " ", ok=False).output
     assert "not a table function" in filled("sql", "SELECT * FROM glob('*')", ok=False).output
+
+
+def test_a_closed_month_is_reported_as_it_was(run: Run, read: Read) -> None:
+    """What is recorded for it later is in the next month, in every report; the ledger's own sums go by the call."""
+    this = TODAY.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    past = (this - timedelta(days=1)).replace(day=1)
+    last, usual = f"{past:%Y-%m}", ("record", "--model", "gpt-4o", "--input", 1_000_000, "--at")
+    run(*usual, f"{last}-10", "--agent", "a")
+    run("close", last)
+    run(*usual, f"{last}-11", "--agent", "late")
+    pico = 2_500_000_000_000
+    assert [read("report", name)["total"]["cost_pico"] for name in (last, f"{this:%Y-%m}", f"{last}-01..")] == [
+        pico,
+        pico,
+        2 * pico,
+    ]
+    assert [row["agent"] for row in read("report", last, "--caching", "--percentiles")["rows"]] == ["a"]
+    assert read("report", "monthly")["owed_pico"] == read("report", "monthly")["before_pico"] == pico
+    found = read("why", last, f"{this:%Y-%m}")
+    assert (found["before_pico"], found["now_pico"]) == (pico, pico)
+    first = read()
+    assert (first["month"]["cost_pico"], first["before"]["month"]["cost_pico"]) == (pico, pico)
+    assert read("sql", f"SELECT sum(cost_pico) FROM events WHERE timestamp < '{this:%Y-%m-%d}'")["rows"] == [[2 * pico]]

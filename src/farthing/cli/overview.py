@@ -6,6 +6,7 @@ from pathlib import Path
 
 from farthing.budgets.guard import Guard
 from farthing.cli.frame import App, now
+from farthing.reports.booked import booked
 from farthing.reports.budgets import standing_json
 from farthing.reports.lines import row_json, totals_json
 from farthing.reports.screens import first_steps, overview_page
@@ -15,7 +16,7 @@ from farthing.reports.summary import Overview, overview
 def show(app: App) -> None:
     """Print the overview; where nothing is recorded yet, the first steps."""
     with app.store() as store:
-        found = overview(store, now())
+        found = overview(booked(store), now())
         budgets = Guard(lambda: store).status()
     url = tilde(app.url)
     page = overview_page(found, url, budgets) if found.first_day is not None else first_steps(url)

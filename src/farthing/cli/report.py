@@ -18,6 +18,7 @@ from farthing.event import ATTRIBUTION_FIELDS, from_us
 from farthing.ledger.store import Filter, Store
 from farthing.reports import digest as digests
 from farthing.reports.blocks import Page
+from farthing.reports.booked import booked
 from farthing.reports.breakdown import breakdown_page
 from farthing.reports.currency import Currency
 from farthing.reports.html import Picture, document
@@ -97,7 +98,8 @@ def report(
     on = (min(at, from_us(where.until_us - 1)) if where.until_us else at).astimezone(zone(tz)).date()
     currency = currency_of(app, given["currency"], given["rates"], on)
     leave = _Out(app=app, kind=chosen_kind(app, kind, out), path=out, currency=currency, at=at)
-    with app.store() as store:
+    with app.store() as opened:
+        store = booked(opened)
         if window is not None:
             end = from_us(where.until_us - 1) if where.until_us is not None else at
             bare = Filter(org=where.org, equals=where.equals)

@@ -9,6 +9,7 @@ import click
 from farthing.cli.frame import App, as_filter, now, pass_app, shared_options
 from farthing.cli.options import tz_option, where_option
 from farthing.event import to_us
+from farthing.reports.booked import booked
 from farthing.reports.periods import Period
 from farthing.reports.periods import period as read_period
 from farthing.reports.why import why as explained
@@ -32,7 +33,7 @@ def why(app: App, before: str | None, after: str | None, tz: str, where: tuple[s
     at = now()
     first, second = _periods(before, after, at, tz)
     with app.store() as store:
-        found = explained(store, first, second, as_filter(None, None, where), to_us(at))
+        found = explained(booked(store), first, second, as_filter(None, None, where), to_us(at))
     app.show(why_page(found), why_json(found))
 
 

@@ -152,7 +152,8 @@ def _notes(page: Page, standings: Sequence[Standing]) -> None:
         )
     over = [one for one in standings if one.limit is not None and one.posted > one.limit]
     for one in over[:3]:
-        more = one.budget.amount_text(one.posted - (one.limit or 0))
+        by = one.posted - (one.limit or 0)
+        more = money(by) if one.budget.unit == "usd" else one.budget.amount_text(by)
         page.line(Span(f"{covers(one.place)} per {one.budget.window}: {more} over its limit", "bad"), hang=2)
 
 

@@ -25,7 +25,7 @@ WORDS = {
     "tokens per call": ("more tokens a call", "fewer tokens a call"),
     "caching": ("less help from caches", "more help from caches"),
     "price": ("higher prices", "lower prices"),
-    "other": ("more of what is not tokens", "less of what is not tokens"),
+    "other": ("fees and corrections", "fees and corrections"),
 }
 
 Model = tuple[str | None, str]

@@ -79,7 +79,7 @@ def _split(found: Why) -> Table:
         "tokens per call": "how many tokens a call had",
         "caching": "how much input came from caches",
         "price": "what a token cost: rates and tiers",
-        "other": "searches, images, fees, costs that providers report",
+        "other": "fees, searches, images, corrections of costs",
     }
     difference = found.now - found.before
     rows: list[list[Cell]] = [[found.first.name, "", money(found.before, places), ""]]
