@@ -409,6 +409,23 @@ def test_a_call_whose_usage_nobody_tells_is_unpriced(read: Traced) -> None:
     assert (totals.calls, totals.unpriced_calls) == (1, 1)
 
 
+def test_a_streams_two_spans_of_logfire_are_one_call(read: Traced) -> None:
+    """The first has the request, the second the answer, in a trace of its own; of a failed one there is no second."""
+    asked = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "request_data": '{"model":"m"}'}
+    with tracer("logfire.openai").start_as_current_span("Chat Completion with 'm'", attributes=asked):
+        pass
+    assert list(read.tracker.ledger.events()) == []
+    told = {**asked, **generation(), "gen_ai.response.id": "c-1", "gen_ai.output.messages": "[]"}
+    tracer("logfire.openai").start_span("streaming response from 'm'", attributes=told).end()
+    with pytest.raises(OSError), tracer("logfire.openai").start_as_current_span("Chat Completion", attributes=asked):
+        raise OSError("unreachable")
+    made = {**asked, "response_data": '{"images":[]}'}
+    tracer("logfire.openai").start_span("Image Generation with 'm'", attributes=made).end()
+    tracer("logfire").start_span("begun", attributes={**told, "logfire.span_type": "pending_span"}).end()
+    totals = read.tracker.totals()
+    assert (totals.calls, totals.cost, totals.unbilled_attempts, totals.unpriced_calls) == (2, 1.0, 1, 1)
+
+
 def test_our_price_goes_before_another_tools_estimate(read: Traced) -> None:
     """Where we have none, theirs stands, marked as reported."""
     with tracer().start_as_current_span("a", attributes=generation(**{"operation.cost": 0.5})):

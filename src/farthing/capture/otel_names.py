@@ -93,6 +93,11 @@ LANGFUSE_USAGE = "langfuse.observation.usage_details"
 LANGSMITH_USAGE = "langsmith.usage_metadata"
 LANGSMITH_DETAILS = ("gen_ai.usage.input_token_details", "gen_ai.usage.output_token_details")
 VERCEL_PROVIDER_METADATA = "ai.response.providerMetadata"
+LOGFIRE_TYPE = "logfire.span_type"
+"""`pending_span`: a copy of a span that has just begun."""
+LOGFIRE_REQUEST = "request_data"
+LOGFIRE_ANSWER = ("response_data", "gen_ai.output.messages", "gen_ai.response.id")
+"""Logfire's span of a streamed call has the request alone; a second one, in a trace of its own, has the answer."""
 OUTPUT_VALUE = "output.value"
 EVENT_ID = "farthing.event_id"
 """Set by us on the span that shows an event: it is in a ledger already."""

@@ -35,6 +35,7 @@ class SpanFacts:
     usage         inclusive counts; None where it tells none. usage_status as of an event
     reported_usd  what the instrumentation thinks it cost
     event_id      the event that this span shows: it came from a ledger of ours
+    opens_stream  unless it failed, what the call used stands in a span of its own, made when the stream has ended
     """
 
     kind: Kind
@@ -49,12 +50,13 @@ class SpanFacts:
     context: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     attribution: Attribution = field(default_factory=Attribution)
     event_id: str | None = None
+    opens_stream: bool = False
 
 
 def read_span(attributes: Mapping[str, Any] | None, name: str = "") -> SpanFacts:
     """What the attributes say; `name` is the span's. Values may be as OTLP/JSON has them: int64 as text."""
     said = dict(attributes or ())
-    if said.keys().isdisjoint(_TELLING):
+    if said.keys().isdisjoint(_TELLING) or said.get(names.LOGFIRE_TYPE) == "pending_span":
         return SpanFacts(kind="other")
     kind, operation = _kind(said)
     usage, status = _usage(said)
@@ -78,6 +80,7 @@ def read_span(attributes: Mapping[str, Any] | None, name: str = "") -> SpanFacts
         context=tier_context(_text(said, names.TIER)),
         attribution=_attribution(said),
         event_id=_text(said, (names.EVENT_ID,)),
+        opens_stream=usage is None and names.LOGFIRE_REQUEST in said and said.keys().isdisjoint(names.LOGFIRE_ANSWER),
     )
 
 

@@ -163,11 +163,12 @@ class FarthingSpanProcessor:
             self._settle(told)
 
     def _call(self, span: Any, facts: SpanFacts) -> Call | None:
-        """The call that the span tells of; None where it frames others and has no usage, or was never answered."""
-        if facts.usage is None and facts.reported_usd is None and facts.kind != "call":
+        """The call that the span tells of; None where it frames others and has no usage, or another span tells it."""
+        failed = getattr(getattr(span.status, "status_code", None), "name", "") == "ERROR"
+        is_call = facts.kind == "call" and (failed or not facts.opens_stream)
+        if facts.usage is None and facts.reported_usd is None and not is_call:
             return None
         context = span.context
-        failed = getattr(getattr(span.status, "status_code", None), "name", "") == "ERROR"
         error = (span.status.description or "error") if failed else None
         call = call_of_span(
             facts,
