@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from farthing.ledger.open import open_ledger
     from farthing.ledger.store import Filter, Question, Row, Store
     from farthing.policy import Budget
-    from farthing.pricing import calculate_cost, price, register_model_pricing
+    from farthing.pricing.calls import calculate_cost, price, register_model_pricing
     from farthing.pricing.catalog import Catalog
     from farthing.pricing.cost import Cost
     from farthing.pricing.extract import Extraction, extract
@@ -152,7 +152,7 @@ _WHERE = {
     "ledger.open": ("open_ledger",),
     "ledger.store": ("Filter", "Question", "Row", "Store"),
     "policy": ("Budget",),
-    "pricing": ("calculate_cost", "price", "register_model_pricing"),
+    "pricing.calls": ("calculate_cost", "price", "register_model_pricing"),
     "pricing.catalog": ("Catalog",),
     "pricing.cost": ("Cost",),
     "pricing.extract": ("Extraction", "extract"),

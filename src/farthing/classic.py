@@ -20,7 +20,7 @@ from farthing.capture.budgeted import with_budget
 from farthing.errors import BudgetExceededError, InputError
 from farthing.event import from_us, new_id, now_us
 from farthing.policy import count_of, money
-from farthing.pricing import calculate_cost
+from farthing.pricing.calls import calculate_cost
 from farthing.pricing.catalog import Catalog
 from farthing.recording import NO_MODEL
 from farthing.running import TokenUsage

@@ -336,6 +336,20 @@ def test_totals_by_time(store: Store) -> None:
         store.totals(Question(by=("day",), tz="Mars/Olympus"))
 
 
+def test_list_price_inside_plans_is_told_apart(store: Store) -> None:
+    """`plan_pico` is the cost of a flat plan's calls, corrections with it; sums that were not asked for are 0."""
+    plan = {"dedupe_key": "k", "billing": "subscription"}
+    store.append(event(**plan, usage=Usage(input_tokens=90), usage_status="estimated", cost_pico=900))
+    store.append(event(**plan, usage=Usage(input_tokens=100), cost_pico=800))
+    store.append(event(cost_pico=5))
+    store.append(event(attribution=Attribution(agent="cache"), calls=0, billed=False, cache_hit=True, cost_pico=0))
+    writer, cache = store.totals(Question(by=("agent",), sums=("plan_pico", "input_tokens")))
+    assert (writer.totals, writer.plan_pico) == (Totals(calls=2, cost_pico=805, input_tokens=200), 800)
+    assert (cache.totals, cache.plan_pico, cache.first_us) == (Totals(), 0, None)
+    (whole,) = store.totals()
+    assert (whole.plan_pico, whole.first_us) == (800, NOON)
+
+
 def test_no_events_no_rows(store: Store) -> None:
     """Without groups there is one row of nothing; with groups there is none."""
     assert store.totals() == [Row((), Totals())]

@@ -19,7 +19,7 @@ from farthing.reports.blocks import Page, Span
 from farthing.reports.pricelist import diff_json, diff_page, history_page, list_page, listed, record_json, show_page
 from farthing.reports.reprice import reprice
 from farthing.reports.reprice_page import reprice_json, reprice_page
-from farthing.reports.screens import span_words
+from farthing.reports.words import span_words
 
 
 @click.group(cls=Guarded)

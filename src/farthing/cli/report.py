@@ -28,7 +28,7 @@ from farthing.reports.periods import period as read_period
 from farthing.reports.pictures import over_time
 from farthing.reports.queries import Asked, Breakdown, breakdown
 from farthing.reports.saved import Saved
-from farthing.reports.screens import span_words
+from farthing.reports.words import span_words
 from farthing.totals import TOTALS_FIELDS
 from farthing.windows import zone
 

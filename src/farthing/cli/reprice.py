@@ -20,8 +20,8 @@ from farthing.reports.booked import booked
 from farthing.reports.periods import period as read_period
 from farthing.reports.reprice import reprice as repriced
 from farthing.reports.reprice_page import reprice_json, reprice_page
-from farthing.reports.screens import span_words
 from farthing.reports.text import count, money, when
+from farthing.reports.words import span_words
 
 
 @click.command()

@@ -12,10 +12,10 @@ from farthing.cli.frame import App, as_filter, filter_options, key_values, now, 
 from farthing.pricing.catalog import Catalog
 from farthing.reports.booked import booked
 from farthing.reports.periods import period as read_period
-from farthing.reports.screens import span_words
 from farthing.reports.whatif import Swap
 from farthing.reports.whatif import whatif as tried
 from farthing.reports.whatif_page import whatif_json, whatif_page
+from farthing.reports.words import span_words
 
 
 def _factor(ctx: click.Context, param: click.Parameter, given: str) -> Fraction:

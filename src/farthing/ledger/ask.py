@@ -21,12 +21,14 @@ from farthing.totals import TOTALS_FIELDS, Totals
 Answer = TypeVar("Answer")
 _TRIES = 5
 _ALWAYS = ("calls", "cost_pico")
-_ENDS = ("first_us", "last_us")
+_BESIDE = ("first_us", "last_us", "plan_pico")
+"""What a `Row` has beside its totals, in its order."""
 
 _SUMS = {
     **{name: f"sum(e.{name})" for name in TOTALS_FIELDS},
-    **{name: f"sum(e.{name} * e.billed)" for name in TOKEN_COLUMNS if name in TOTALS_FIELDS},
-    "reasoning_tokens": "sum(e.output_reasoning_tokens * e.billed)",
+    **{name: f"sum({terms.billed(name)})" for name in TOKEN_COLUMNS if name in TOTALS_FIELDS},
+    "reasoning_tokens": f"sum({terms.billed('output_reasoning_tokens')})",
+    "plan_pico": "sum(CASE WHEN e.billing = 'subscription' THEN e.cost_pico ELSE 0 END)",
     "first_us": "min(e.at_us)",
     "last_us": "max(e.at_us)",
 }
@@ -35,6 +37,7 @@ _NEEDS = {
     **{name: (name,) for name in TOTALS_FIELDS},
     **{name: (name, "billed") for name in TOKEN_COLUMNS},
     "reasoning_tokens": ("output_reasoning_tokens", "billed"),
+    "plan_pico": ("billing", "cost_pico"),
     "first_us": ("at_us",),
     "last_us": ("at_us",),
 }
@@ -217,7 +220,7 @@ def _top(hot: Hot, question: Question, *, whole: bool) -> Top:
 
 
 def _wanted(sums: tuple[str, ...] | None) -> tuple[str, ...]:
-    every = (*TOTALS_FIELDS, *_ENDS)
+    every = (*TOTALS_FIELDS, *_BESIDE)
     if sums is None:
         return every
     if unknown := set(sums) - set(every):
@@ -313,8 +316,9 @@ def _sortable(key: tuple[str | None, ...]) -> tuple[tuple[bool, str], ...]:
 
 def _row(key: tuple[str | None, ...], answer: Sequence[Any], sums: Sequence[str]) -> Row:
     said = dict(zip(sums, answer, strict=True))
-    ends = [said.pop(name, None) for name in _ENDS]
-    return Row(key, Totals(**{name: int(value or 0) for name, value in said.items()}), *ends)
+    first_us, last_us, plan_pico = (said.pop(name, None) for name in _BESIDE)
+    totals = Totals(**{name: int(value or 0) for name, value in said.items()})
+    return Row(key, totals, first_us, last_us, int(plan_pico or 0))
 
 
 def _folded(rows: Sequence[Row]) -> list[Row]:
@@ -329,7 +333,8 @@ def _sum(rows: Sequence[Row]) -> Row:
     firsts = [row.first_us for row in rows if row.first_us is not None]
     lasts = [row.last_us for row in rows if row.last_us is not None]
     everything = sum((row.totals for row in rows), Totals())
-    return Row((), everything, min(firsts, default=None), max(lasts, default=None))
+    plan_pico = sum(row.plan_pico for row in rows)
+    return Row((), everything, min(firsts, default=None), max(lasts, default=None), plan_pico)
 
 
 def _minus(total: Totals, shown: Totals) -> Totals:

@@ -101,8 +101,8 @@ class Question:
     by     fields of `TEXT_FIELDS`, `STATUS_FIELDS`, `TIME_FIELDS` and `metadata.<key>`; none: one row of all
     limit  the first so many rows only; in order of time where the first field is one, else dearest first
     tz     the IANA time zone whose hours, days, weeks and months are meant
-    sums   names of `Totals` (and first_us, last_us) that are wanted, the others are left 0: fewer are faster; None:
-           all. Calls and cost always are
+    sums   names of `Totals` (and plan_pico, first_us, last_us) that are wanted, the others are left 0: fewer are
+           faster; None: all. Calls and cost always are
     """
 
     by: tuple[str, ...] = ()
@@ -116,13 +116,15 @@ class Question:
 class Row:
     """One answer: the values asked for, in the question's order (None: not given), and what their events add up to.
 
-    first_us and last_us are the earliest and latest dispatch; None where there are no events.
+    first_us and last_us are the earliest and latest dispatch; None where there are no events. plan_pico is the part of
+    the cost that is list price inside a flat plan.
     """
 
     key: tuple[str | None, ...]
     totals: Totals
     first_us: int | None = None
     last_us: int | None = None
+    plan_pico: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from farthing.errors import InputError
+from farthing.ledger import terms
 from farthing.ledger.ask import again, key_of, labels, relation
 from farthing.ledger.hot import Hot
 from farthing.ledger.rows import TOKEN_COLUMNS
@@ -33,7 +34,7 @@ def _usage_by_price(hot: Hot, where: Filter, by: tuple[str, ...], steps: tuple[i
         above = " + ".join(f"(e.input_tokens > {int(step)})::INTEGER" for step in steps) or "0"
         places = [*(key.sql for key in keys), "e.provider", "e.model", "e.price_hash", "e.context", above]
         group = f" GROUP BY {', '.join(str(n + 1) for n in range(len(places)))}"
-        tokens = ", ".join(f"sum(e.{name} * e.billed)" for name in TOKEN_COLUMNS)
+        tokens = ", ".join(f"sum({terms.billed(name)})" for name in TOKEN_COLUMNS)
         for row in asked.query.rows(
             f"SELECT {', '.join(places)}, sum(e.calls), sum(e.cost_pico), {tokens} {asked.rows}{group}", asked.values
         ):

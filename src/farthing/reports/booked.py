@@ -149,7 +149,7 @@ def _landed(rows: Sequence[Row], question: Question, lands_us: int) -> list[Row]
     sums: dict[Key, Row] = {}
     for row in rows:
         key = tuple(names.get(name, value) for name, value in zip(question.by, row.key, strict=True))
-        sums[key] = _plus(sums.get(key), Row(key, row.totals, row.first_us, row.last_us), 1)
+        sums[key] = _plus(sums.get(key), replace(row, key=key), 1)
     return list(sums.values())
 
 
@@ -169,7 +169,8 @@ def _plus(known: Row | None, row: Row, sign: int) -> Row:
     before = known.totals if known is not None else Totals()
     sums = {name: getattr(before, name) + sign * getattr(row.totals, name) for name in TOTALS_FIELDS}
     ends = known if known is not None else row
-    return Row(row.key, Totals(**sums), ends.first_us, ends.last_us)
+    plan_pico = (known.plan_pico if known is not None else 0) + sign * row.plan_pico
+    return Row(row.key, Totals(**sums), ends.first_us, ends.last_us, plan_pico)
 
 
 def _place(use: PriceUse) -> tuple[Any, ...]:

@@ -10,8 +10,8 @@ from farthing.reports.blocks import Bar, Cell, Column, Heading, Page, Span, Spar
 from farthing.reports.currency import USD, Currency
 from farthing.reports.queries import TIME_KEYS, Breakdown, Key, added, by_cost, thinned
 from farthing.reports.saved import Saved
-from farthing.reports.screens import name_of, nothing_known, span_words
 from farthing.reports.text import change, count, plural, share
+from farthing.reports.words import name_of, nothing_known, span_words
 from farthing.totals import Totals
 
 TREND_CHARACTERS = 15

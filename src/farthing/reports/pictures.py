@@ -19,11 +19,11 @@ def over_time(store: Store, key: str, where: Filter, tz: str = "UTC", currency: 
     """Cost over time by the values of a key, as a stacked chart; None where nothing was spent."""
     if key in TIME_KEYS:
         key = "model"
-    spans = [row for row in store.totals(Question(by=("month",), where=where)) if row.first_us is not None]
-    if not spans:
+    (span,) = store.totals(Question(where=where, sums=("first_us", "last_us")))
+    if span.first_us is None or span.last_us is None:
         return None
-    part = _part(min(row.first_us or 0 for row in spans), max(row.last_us or 0 for row in spans))
-    rows = store.totals(Question(by=(key, part), where=where, tz=tz))
+    part = _part(span.first_us, span.last_us)
+    rows = store.totals(Question(by=(key, part), where=where, tz=tz, sums=()))
     sums: dict[str, int] = {}
     for row in rows:
         sums[row.key[0] or NOBODY] = sums.get(row.key[0] or NOBODY, 0) + row.totals.cost_pico

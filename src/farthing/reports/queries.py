@@ -11,7 +11,7 @@ from farthing.ledger.store import Filter, Question, Row, Store
 from farthing.reports.lots import Prices, lots
 from farthing.reports.names import empty_names
 from farthing.reports.saved import Saved, saved_by
-from farthing.totals import Totals
+from farthing.totals import TOTALS_FIELDS, Totals
 
 TIME_KEYS = ("hour", "day", "week", "month")
 NAMED_KEYS = ("agent", "team", "feature", "task_type", "name")
@@ -21,6 +21,8 @@ MOST_TRENDS = 500
 """With more rows than this, none gets a sparkline: they would cost more than the report."""
 
 Key = tuple[str | None, ...]
+
+_SUMS = (*TOTALS_FIELDS, "plan_pico")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ def breakdown(
 ) -> Breakdown:
     """The sums of the events that `where` lets through, by the keys of `by`."""
     limit = asked.limit if limit is None else limit
-    rows, plans = _sums(store, by, where, asked.tz)
+    ends = ("first_us", "last_us") if asked.trends else ()
+    rows = store.totals(Question(by=by, where=where, tz=asked.tz, sums=(*_SUMS, *ends)))
     if by[0] in TIME_KEYS:
         rows = sorted(rows, key=lambda row: tuple(part or "" for part in row.key))
         shown, others = (rows[-limit:], rows[:-limit]) if limit else (rows, [])
@@ -121,39 +124,23 @@ def breakdown(
         rest=(len(others), added(others)),
         total=added(rows),
         everything=rows,
-        plans=plans,
+        plans=_plans(rows, by),
         unattributed=None if always else added(nobody),
         empty_names=empty_names(row.key[0] for row in rows) if by[0] in NAMED_KEYS else [],
     )
     return _with_more(store, found, asked)
 
 
-def _sums(store: Store, by: tuple[str, ...], where: Filter, tz: str) -> tuple[list[Row], dict[Key, int]]:
-    """(rows by the keys, list price inside flat plans by key)."""
-    if "billing" in by:
-        return store.totals(Question(by=by, where=where, tz=tz)), {}
-    sums: dict[Key, Row] = {}
-    plans: dict[Key, int] = {}
-    for row in store.totals(Question(by=(*by, "billing"), where=where, tz=tz)):
-        key = row.key[:-1]
-        if row.key[-1] == "subscription" and row.totals.cost_pico:
-            plans[key] = row.totals.cost_pico
-        same = sums.get(key)
-        sums[key] = Row(key, row.totals, row.first_us, row.last_us) if same is None else _joined(same, row)
-    return list(sums.values()), plans
-
-
-def _joined(a: Row, b: Row) -> Row:
-    firsts = [at for at in (a.first_us, b.first_us) if at is not None]
-    lasts = [at for at in (a.last_us, b.last_us) if at is not None]
-    return Row(a.key, a.totals + b.totals, min(firsts, default=None), max(lasts, default=None))
+def _plans(rows: Sequence[Row], by: tuple[str, ...]) -> dict[Key, int]:
+    """List price inside flat plans, by key; where the keys say what is billed how, it is not told apart."""
+    return {} if "billing" in by else {row.key: row.plan_pico for row in rows if row.plan_pico}
 
 
 def _with_more(store: Store, found: Breakdown, asked: Asked) -> Breakdown:
     if asked.before is not None:
-        rows, plans = _sums(store, found.by, asked.before, asked.tz)
+        rows = store.totals(Question(by=found.by, where=asked.before, tz=asked.tz, sums=_SUMS))
         before = {row.key: row.totals for row in rows}
-        found = replace(found, before=before, before_where=asked.before, before_plans=plans)
+        found = replace(found, before=before, before_where=asked.before, before_plans=_plans(rows, found.by))
     if asked.trends and 0 < len(found.everything) <= MOST_TRENDS and not set(TIME_KEYS) & set(found.by):
         found = _with_trends(store, found)
     if asked.caching:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 
-from farthing.event import from_us
 from farthing.ledger.policies import Standing
-from farthing.ledger.store import Filter, Row
+from farthing.ledger.store import Row
 from farthing.reports.blocks import Bar, Beside, Cell, Chart, Column, Figures, Heading, Page, Span, Table
 from farthing.reports.budgets import fullest_first, standings_table
 from farthing.reports.summary import Overview
 from farthing.reports.text import change, money, plural, share
+from farthing.reports.words import name_of, nothing_known
 from farthing.totals import Totals
 
-NOBODY = "(none)"
-"""How a missing value reads."""
-
 _TOP = 4
-DAY_US = 86_400_000_000
 
 
 def first_steps(url: str) -> Page:
@@ -120,18 +115,8 @@ def cost_of(totals: Totals) -> Cell:
     return Span("unpriced", "warn") if nothing_known(totals) else money(totals.cost_pico)
 
 
-def nothing_known(totals: Totals) -> bool:
-    """Whether there are calls, and not one of them has a known price."""
-    return 0 < totals.calls == totals.unpriced_calls and not totals.cost_pico
-
-
 def _fraction(part: int, whole: int) -> float:
     return max(0, part) / whole if whole > 0 else 0.0
-
-
-def name_of(value: str | None) -> Cell:
-    """A key's value as a cell: what is missing is quiet."""
-    return Span(NOBODY, "dim") if value is None else value
 
 
 def _trend(found: Overview) -> Iterator[tuple[str | Span, ...]]:
@@ -170,32 +155,3 @@ def _doubts(totals: Totals, when: str) -> Iterator[tuple[str | Span, ...]]:
             ", not in these sums: ",
             Span("farthing report --where price_status=unpriced --by model", "accent"),
         )
-
-
-def span_words(where: Filter) -> str:
-    """The filter in words: `2026-10-23 09:00 – now, agent=researcher`."""
-    words = []
-    if where.since_us is not None or where.until_us is not None:
-        first = _minute(where.since_us) if where.since_us is not None else "the beginning"
-        words.append(f"{first} – {_last(where.until_us) if where.until_us is not None else 'now'} UTC")
-    else:
-        words.append("all time")
-    if where.org is not None:
-        words.append(f"org={where.org}")
-    words += [f"{key}={'(none)' if value is None else value}" for key, value in where.equals.items()]
-    return ", ".join(words)
-
-
-def _last(until_us: int) -> str:
-    """An end that is midnight is the day before, to its end."""
-    return _minute(until_us - DAY_US if until_us % DAY_US == 0 else until_us)
-
-
-def _minute(moment_us: int) -> str:
-    moment = from_us(moment_us).astimezone(UTC)
-    return f"{moment:%Y-%m-%d}" if (moment.hour, moment.minute) == (0, 0) else f"{moment:%Y-%m-%d %H:%M}"
-
-
-def day_of(moment: datetime | None) -> str:
-    """The day of a moment, or `now` for an open end."""
-    return "now" if moment is None else f"{moment:%Y-%m-%d}"

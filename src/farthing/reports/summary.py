@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from farthing.event import to_us
 from farthing.ledger.store import Filter, Question, Row, Store
 from farthing.reports.queries import by_cost
-from farthing.totals import Totals
+from farthing.totals import TOTALS_FIELDS, Totals
 
 TREND_DAYS = 30
 PLACES = ("agent", "model", "user", "feature")
@@ -58,12 +58,10 @@ def overview(store: Store, now: datetime, where: Filter | None = None) -> Overvi
     today = now.date()
     days: dict[date, Totals] = {}
     plan_days: dict[date, int] = {}
-    for row in store.totals(Question(by=("day", "billing"), where=where)):
+    for row in store.totals(Question(by=("day",), where=where, sums=(*TOTALS_FIELDS, "plan_pico"))):
         if row.key[0]:
             day = date.fromisoformat(row.key[0])
-            days[day] = days.get(day, Totals()) + row.totals
-            if row.key[1] == "subscription":
-                plan_days[day] = row.totals.cost_pico
+            days[day], plan_days[day] = row.totals, row.plan_pico
 
     def span(first: date, last: date) -> Totals:
         return sum((totals for day, totals in days.items() if first <= day <= last), Totals())
@@ -97,7 +95,9 @@ def overview(store: Store, now: datetime, where: Filter | None = None) -> Overvi
             "month": span(last_month, month_start - timedelta(days=1)),
         },
         expected_month=_expected(month.cost_pico, now),
-        places={key: by_cost(store.totals(Question(by=(key,), where=recent_filter))) for key in PLACES},
+        places={
+            key: by_cost(store.totals(Question(by=(key,), where=recent_filter, sums=TOTALS_FIELDS))) for key in PLACES
+        },
         recent=span(ago(TREND_DAYS - 1), today),
         daily=[(ago(i), days.get(ago(i), Totals())) for i in range(TREND_DAYS - 1, -1, -1)],
         moves=_moves(store, where, today),
@@ -118,13 +118,13 @@ def _since(where: Filter, first: date, end: date | None = None) -> Filter:
 
 def _moves(store: Store, where: Filter, today: date) -> list[Move]:
     week_ago, tomorrow = today - timedelta(days=6), today + timedelta(days=1)
-    question = ("agent",)
-    now = {
-        row.key[0]: row.totals.cost_pico
-        for row in store.totals(Question(by=question, where=_since(where, week_ago, tomorrow)))
-    }
-    earlier = _since(where, week_ago - timedelta(days=7), week_ago)
-    before = {row.key[0]: row.totals.cost_pico for row in store.totals(Question(by=question, where=earlier))}
+
+    def cost(asked: Filter) -> dict[str | None, int]:
+        rows = store.totals(Question(by=("agent",), where=asked, sums=()))
+        return {row.key[0]: row.totals.cost_pico for row in rows}
+
+    now = cost(_since(where, week_ago, tomorrow))
+    before = cost(_since(where, week_ago - timedelta(days=7), week_ago))
     moves = [Move(name, now.get(name, 0), before.get(name, 0)) for name in {**now, **before}]
     return sorted(moves, key=lambda move: (-abs(move.now - move.before), move.name or ""))
 
