@@ -76,6 +76,7 @@ def test_langfuse_prices_by_one_token_with_a_pattern(catalog: Catalog) -> None:
         ),
         ("IMAGES", {"output_price": "0.04"}, Usage(output_images=3), "0.12"),
         ("SECONDS", {"total_price": "0.0001"}, Usage(audio_seconds="2.5"), "0.00025"),
+        ("SECONDS", {"input_price": "0.0001"}, Usage(audio_seconds="2.5"), "0.00025"),
         ("MILLISECONDS", {"input_price": "0.0000001"}, Usage(audio_seconds=2, input_audio_seconds=2), "0.0002"),
         ("requests", {"total_price": "0.005"}, Usage(requests=2), "0.01"),
     ],
@@ -104,6 +105,14 @@ def test_a_price_holds_in_its_dates(catalog: Catalog) -> None:
     ]
 
 
+def test_outside_all_dates_the_nearest_holds_and_is_told(catalog: Catalog) -> None:
+    """Before the first price of a model that nothing else knows, the first; the cost says so."""
+    catalog.register("m-1", 1, 1, valid_from="2026-06-01")
+    catalog.register("m-1", 2, 2, valid_from="2026-09-01")
+    early = catalog.price("m-1", Usage(input_tokens=1_000_000), at=datetime(2026, 5, 31, tzinfo=UTC))
+    assert early.usd == 1 and "before 2026-06-01" in early.reasons[0]
+
+
 def test_the_latest_registration_wins(catalog: Catalog) -> None:
     """Registering a model again replaces its price, in children too, and not in parents."""
     child = catalog.child()
@@ -125,6 +134,7 @@ def test_the_latest_registration_wins(catalog: Catalog) -> None:
         ({"model": "m", "input_price": "much"}, "no amount of money"),
         ({"model": "m", "input_price": float("nan")}, "no amount of money"),
         ({"model": "m", "input_price": 1, "unit": "POUNDS"}, "unit = 'POUNDS'"),
+        ({"model": "m", "input_price": 1, "input_price_per_million": 1}, "input_tokens has two prices"),
         ({"model": "m", "input_price": 1, "match_pattern": "("}, "pattern '('"),
         ({"model": "m", "input_price": 1, "valid_from": "yesterday"}, "'yesterday' is no date"),
         ({"model": "m", "rates": {"bananas": 1}}, "there is no such unit"),

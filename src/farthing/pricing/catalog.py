@@ -235,7 +235,8 @@ class Catalog:
         holding = [one for one in custom if any(holds(record, at_us) for record in one.records)]
         found = registered(holding, model, known)
         if found is None and isinstance(self._base.matcher.find(model, provider), Miss):
-            found = registered(custom, model, known)  # outside its dates, and nothing else is known
+            # Outside its dates, and nothing else is known: of several, the one whose dates are nearest.
+            found = registered(sorted(custom, key=lambda one: -_away(one, at_us)), model, known)
         return found
 
     def _all_custom(self) -> list[CustomModel]:
@@ -316,6 +317,12 @@ class Catalog:
             match = self._base.matcher.find(listed.model, listed.provider)
             if isinstance(match, Match):
                 yield from self._base.records(match)
+
+
+def _away(model: CustomModel, at_us: int) -> int:
+    """Microseconds from a moment to the nearest at which the model has a price."""
+    edges = (moment_us(record.get(key)) for record in model.records for key in ("from", "to"))
+    return min((abs(at_us - edge) for edge in edges if edge is not None), default=0)
 
 
 def _listed(model: CustomModel) -> Listed:

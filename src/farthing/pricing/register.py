@@ -84,6 +84,7 @@ class CustomPrice:
         if not isinstance(rates, Mapping):
             raise PriceError(f"rates = {rates!r}: must be units with their rates, {{'input_tokens': '2.5'}}")
         given = {unit: plain_rate(unit, value) for unit, value in rates.items()}
+        told: dict[str, Any] = {}
         for unit, name in (
             ("input_tokens", "input_price_per_million"),
             ("output_tokens", "output_price_per_million"),
@@ -91,14 +92,20 @@ class CustomPrice:
             ("cache_write_tokens", "cache_write_price_per_million"),
         ):
             if (price := getattr(self, name)) is not None:
-                given[unit] = {"usd": self._text(price, name), "per": 1_000_000}
-        return {**given, **self._by_unit()}
+                told[unit] = {"usd": self._text(price, name), "per": 1_000_000}
+        for more in (told, self._by_unit()):
+            if twice := given.keys() & more.keys():
+                raise PriceError(f"price of {self.model!r}: {min(twice)} has two prices; give one of them")
+            given |= more
+        return given
 
     def _by_unit(self) -> dict[str, Any]:
         unit = self.unit.upper()
         if unit not in _UNITS:
             raise PriceError(f"unit = {self.unit!r}: must be one of {', '.join(_UNITS)}")
         ours_in, ours_out, both, many = _UNITS[unit]
+        if both and self.output_price is None:
+            ours_in = both  # seconds that nobody calls input or output, as transcriptions report them
         found: dict[str, Any] = {}
         for ours, name in ((ours_in, "input_price"), (ours_out, "output_price")):
             if (price := getattr(self, name)) is not None:
