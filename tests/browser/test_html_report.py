@@ -120,3 +120,16 @@ def test_it_prints(browser, reports: dict[str, Path], tmp_path: Path) -> None:
     target = tmp_path / "report.pdf"
     browser(f"--print-to-pdf={target}", page=reports["budgets"])
     assert target.read_bytes()[:5] == b"%PDF-"
+
+
+@pytest.mark.parametrize("name", ["breakdown", "budgets", "statements"])
+def test_on_paper_nothing_is_cut_off(browser, reports: dict[str, Path], tmp_path: Path, name: str) -> None:
+    """As wide as A4 between its margins, in the styles of print, no table or chart is wider than its place."""
+    text = reports[name].read_text().replace("@media print", "@media screen").replace("Content-Security-Policy", "x")
+    measure = (
+        "<script>document.title = 'over: ' + [...document.querySelectorAll('.wide')]"
+        ".filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.innerText.slice(0, 9)).join()</script>"
+    )
+    page = tmp_path / "paper.html"
+    page.write_text(text.replace("</body>", f"{measure}</body>"))
+    assert "<title>over: </title>" in browser("--window-size=703,1000", "--dump-dom", page=page).stdout

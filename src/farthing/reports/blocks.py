@@ -19,7 +19,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A part of a whole, 0 to 1, drawn as long as there is room. Plain output leaves its column out."""
+    """A part of a whole, 0 to 1 and over, drawn as long as there is room. Plain output leaves its column out."""
 
     fraction: float
 

@@ -77,7 +77,7 @@ def _part(part: Page | Picture) -> Iterator[str]:
             for n, name in enumerate(part.names)
         )
         yield f'<div class="legend">{keys}</div>'
-    yield part.svg
+    yield f'<div class="wide">{part.svg}</div>'
 
 
 def _block(block: Block) -> Iterator[str]:

@@ -200,7 +200,7 @@ def _table(table: Table, width: int) -> Iterator[Text]:
 
 def _cell(cell: Cell, column: Column, width: int) -> list[Span]:
     if isinstance(cell, Bar):
-        return [Span(pad(bar(cell.fraction, width), width, right=False), "accent")]
+        return [Span(pad(bar(cell.fraction, width), width, right=False), "bad" if cell.fraction > 1 else "accent")]
     if isinstance(cell, Spark):
         return [Span(pad(sparkline(cell.values), width, right=False), "accent")]
     style = cell.style if isinstance(cell, Span) else "plain"

@@ -92,6 +92,7 @@ def sparkline(values: Sequence[int], width: int = 90, height: int = 20) -> str:
 
 
 def bar(fraction: float) -> str:
-    """A bar from 0 to 1."""
+    """A bar from 0 to 1; what is over 1 is full, and in the colour of what is not good."""
     width = max(0.0, min(1.0, fraction)) * 100
-    return f'<span class="bar"><span style="width:{width:.1f}%"></span></span>'
+    over = " over" if fraction > 1 else ""
+    return f'<span class="bar{over}"><span style="width:{width:.1f}%"></span></span>'
