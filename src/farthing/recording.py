@@ -151,7 +151,8 @@ def price_call(catalog: Catalog, call: Call) -> Entry:
     cost_pico: int | None = 0
     status, reason, price_hash, text, provider = "free", None, None, None, call.provider
     reported = None if call.reported_usd is None else _money(call.reported_usd)
-    if _only_frames(call):
+    framing = call.operation in USES_NOTHING and not call.usage
+    if framing:
         pass
     elif not call.billed or call.cache_hit:
         reason = "answered by a cache" if call.cache_hit else "not billed"
@@ -165,25 +166,24 @@ def price_call(catalog: Catalog, call: Call) -> Entry:
         cost = _cost(catalog, call, call.usage)
         cost_pico, status = cost.pico, cost.status
         provider = provider or cost.provider
-        reason = "; ".join(cost.reasons) or None
-        if cost.record is not None:
-            price_hash, text = cost.record.hash, cost.record.text
+        reason = "; ".join(cost.reasons) if cost.reasons else None
+        if (record := cost.record) is not None:
+            price_hash, text = record.hash, record.text
     if call.usage_reason and call.usage is not None:
         reason = f"{call.usage_reason}; {reason}" if reason else call.usage_reason
-    return _event(call, (cost_pico, status, reason, price_hash, reported, provider)), text
-
-
-def _only_frames(call: Call) -> bool:
-    return call.operation in USES_NOTHING and not call.usage
+    return _event(call, (cost_pico, status, reason, price_hash, reported, provider), framing), text
 
 
 def unpriced_entry(call: Call, reason: str) -> Entry:
     """The call as an event whose cost is not known, for this reason."""
     free = not call.billed or call.cache_hit
-    return _event(call, (0 if free else None, "free" if free else "unpriced", reason, None, None, call.provider)), None
+    priced = (0 if free else None, "free" if free else "unpriced", reason, None, None, call.provider)
+    return _event(call, priced, call.operation in USES_NOTHING and not call.usage), None
 
 
-def _event(call: Call, priced: tuple[int | None, str, str | None, str | None, int | None, str | None]) -> Event:
+def _event(
+    call: Call, priced: tuple[int | None, str, str | None, str | None, int | None, str | None], framing: bool
+) -> Event:
     cost_pico, status, reason, price_hash, reported, provider = priced
     identity = call.event_id or new_id()
     key = call.dedupe_key
@@ -191,7 +191,7 @@ def _event(call: Call, priced: tuple[int | None, str, str | None, str | None, in
         key = response_key(call.provider, call.response_id) if call.response_id else identity
     now = now_us()
     free = not call.billed or call.cache_hit
-    counted = not free and not _only_frames(call)
+    counted = not free and not framing
     return _make_event(
         id=identity,
         at_us=now if call.at_us is None else call.at_us,

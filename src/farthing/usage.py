@@ -12,6 +12,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from itertools import combinations
 from types import MappingProxyType
 from typing import Any
@@ -107,8 +108,7 @@ CONTAINERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """unit -> the units that contain it, e.g. cache_write_1h_tokens -> (input_tokens, cache_write_tokens)."""
 
 _WHOLE = frozenset(name for name, unit in UNITS.items() if unit.whole)
-_UNDER_INPUT = frozenset(name for name, outer in CONTAINERS.items() if outer == ("input_tokens",))
-_UNDER_OUTPUT = frozenset(name for name, outer in CONTAINERS.items() if outer == ("output_tokens",))
+_NAMES = frozenset(UNITS)
 _UNDER_WRITES = frozenset(f"cache_write_{ttl}_tokens" for ttl in CACHE_LIFETIMES)
 
 
@@ -136,7 +136,7 @@ class Usage:
     def __init__(self, **units: Quantity | float | str | None) -> None:
         counts: dict[str, Quantity] = {}
         for name, value in units.items():
-            if type(value) is not int or value < 0 or name not in UNITS:
+            if type(value) is not int or value < 0 or name not in _NAMES:
                 value = _checked(name, value)
             if value:
                 counts[name] = value
@@ -320,21 +320,30 @@ def _checked(name: str, value: object) -> Quantity:
 
 def _is_simple(counts: dict[str, Quantity]) -> bool:
     """A quick yes for the common shapes: totals, and few subsets that fit into their totals side by side."""
-    inside_input: Quantity = 0
-    inside_output: Quantity = 0
-    inside_writes: Quantity = 0
-    for name, value in counts.items():
-        if name in _UNDER_INPUT:
-            inside_input += value
-        elif name in _UNDER_OUTPUT:
-            inside_output += value
-        elif name in _UNDER_WRITES:
-            inside_writes += value
-        elif CONTAINERS[name]:
-            return False
-    if inside_writes > counts.get("cache_write_tokens", 0):
+    sides = _sides(tuple(counts))
+    if sides is None:
         return False
-    return inside_input <= counts.get("input_tokens", 0) and inside_output <= counts.get("output_tokens", 0)
+    for outer, inner in sides:
+        inside: Quantity = 0
+        for name in inner:
+            inside += counts[name]
+        if inside > counts.get(outer, 0):
+            return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _sides(names: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
+    """(total, its subsets among these units) of each total that has some; None for units that may overlap."""
+    inside: dict[str, list[str]] = {}
+    for name in names:
+        if name in _UNDER_WRITES:
+            inside.setdefault("cache_write_tokens", []).append(name)
+        elif len(CONTAINERS[name]) == 1 and CONTAINERS[name][0] in ("input_tokens", "output_tokens"):
+            inside.setdefault(CONTAINERS[name][0], []).append(name)
+        elif CONTAINERS[name]:
+            return None
+    return tuple((outer, tuple(inner)) for outer, inner in inside.items())
 
 
 def _defects(counts: Mapping[str, Quantity]) -> tuple[list[str], bool]:

@@ -12,6 +12,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 
+from farthing.event import quick
 from farthing.money import pico_to_usd
 from farthing.pricing.bands import EVER, holds, span_around, window_at, words
 from farthing.pricing.cost import Cost, CostLine, Provenance
@@ -23,6 +24,7 @@ Pairs = tuple[tuple[str, str], ...]
 """A request context as sorted (key, value) pairs."""
 
 _DIGITS = Context(prec=28)
+_make_cost = quick(Cost)
 
 _SAME = {
     ("service_tier", "batch"): ("processing", "batch"),
@@ -116,7 +118,7 @@ class Resolved:
         pico = self._core.evaluate(usage)
         if pico is None or self._free:
             return self._slow(usage)
-        return Cost(pico, self._base, self.reasons, self.model, self, usage)
+        return _make_cost(pico, self._base, self.reasons, self.model, self, usage)
 
     def together(self, counts: Mapping[str, Quantity | Fraction], size: int) -> Fraction | None:
         """Picodollars of many calls' counts added up, each call at the tier of `size` input tokens; None: not so."""

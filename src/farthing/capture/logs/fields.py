@@ -51,6 +51,7 @@ _READ_OVER = frozenset(
 
 _attribution, _call = quick(Attribution), quick(Call)
 _WHO, _UNIT, _TEXT, _TIME, _VALUE, _OVER = range(6)
+_PLAIN = (_WHO, _TEXT)
 
 
 def read_fields(fields: Mapping[str, Any], *, source: str, defaults: Attribution | None = None) -> Read:
@@ -60,22 +61,25 @@ def read_fields(fields: Mapping[str, Any], *, source: str, defaults: Attribution
     more: dict[str, Any] = {}
     call: dict[str, Any] = {"model": NO_MODEL, "source": source}
     for name, value in fields.items():
-        if value is None or value == "":
+        kind, meant = _FIELDS.get(name, _FREE)
+        if kind in _PLAIN:
+            if type(value) is not str or not 0 < len(value) <= TEXT_LIMIT:
+                if value is None or value == "":
+                    continue
+                value = _text(name, value)
+            if kind == _WHO:
+                who[meant] = value
+            else:
+                call[meant] = value
+        elif value is None or value == "":
             continue
-        kind = _KINDS.get(name)
-        if kind == _WHO:
-            who[name] = value if type(value) is str and len(value) <= TEXT_LIMIT else _text(name, value)
-        elif kind == _TEXT:
-            text = value if type(value) is str and len(value) <= TEXT_LIMIT else _text(name, value)
-            call[_TEXTS[name]] = text
         elif kind == _TIME:
             if "at_us" not in call or name == "at":
                 call["at_us"] = moment_us(value)
         elif kind == _UNIT:
-            units[SHORT_UNITS[name]] = value
+            units[meant] = value
         elif kind == _VALUE:
-            wanted, read = _VALUES[name]
-            call[wanted] = read(name, value)
+            call[meant] = _VALUES[name][1](name, value)
         elif kind is None:
             more[name.removeprefix("metadata.")] = value
     if (metadata := fields.get("metadata")) is not None:
@@ -125,7 +129,7 @@ def moment_us(value: Any) -> int:
     microseconds since 1970, told apart by their size. Else BadLine."""
     if type(value) is str:
         try:
-            if not (value[:4].isdigit() and _EPOCH_NUMBER.fullmatch(value)):
+            if value[4:5] == "-" or not _EPOCH_NUMBER.fullmatch(value):
                 return to_us(datetime.fromisoformat(value))
             value = Decimal(value)
         except (ValueError, OverflowError):
@@ -212,11 +216,14 @@ _VALUES: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
 }
 """Fields that are more than text -> (what a Call names them, what reads them)."""
 
-_KINDS: Mapping[str, int] = {
-    **dict.fromkeys(SHORT_UNITS, _UNIT),
-    **dict.fromkeys(ATTRIBUTION_FIELDS, _WHO),
-    **dict.fromkeys(_TEXTS, _TEXT),
-    **dict.fromkeys(TIME_NAMES, _TIME),
-    **dict.fromkeys(_VALUES, _VALUE),
-    **dict.fromkeys(_READ_OVER, _OVER),
+_FIELDS: Mapping[str, tuple[int | None, str]] = {
+    **{name: (_UNIT, unit) for name, unit in SHORT_UNITS.items()},
+    **{name: (_WHO, name) for name in ATTRIBUTION_FIELDS},
+    **{name: (_TEXT, meant) for name, meant in _TEXTS.items()},
+    **dict.fromkeys(TIME_NAMES, (_TIME, "at_us")),
+    **{name: (_VALUE, meant) for name, (meant, _) in _VALUES.items()},
+    **{name: (_OVER, name) for name in _READ_OVER},
 }
+"""Name of a field -> (its kind, what a Call, an Attribution or a Usage names it): that very text, by which Python finds
+a parameter in half the time."""
+_FREE = (None, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from farthing.recording import Call
 
@@ -29,8 +29,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """One line's worth: its calls, with what each came from where that has no id of its own.
 
     content  the digest of what the line says, None where the calls have ids: equal lines of one file are told apart
