@@ -139,7 +139,7 @@ class Later:
             guarded("work at exit", work)
         until = time.monotonic() + EXIT_PATIENCE_S
         if not self.flush(max(0.0, until - time.monotonic())):
-            FAULTS.add("writing to the ledger at exit", f"{self._queue.qsize()} calls could not be recorded in time")
+            FAULTS.add("writing to the ledger at exit", f"the last calls could not be written in {EXIT_PATIENCE_S:g} s")
 
 
 LATER = Later()
