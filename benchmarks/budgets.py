@@ -6,17 +6,17 @@ two take turns, so that both see the same disk and the same noise.
 
 from __future__ import annotations
 
-import importlib.util
 import multiprocessing
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import apsw
 
+from benchmarks import _litellm
 from benchmarks._measure import claim, percentiles_us
 from farthing.budgets.guard import Guard
 from farthing.event import Attribution, Event, new_id, now_us
@@ -26,6 +26,7 @@ from farthing.ledger.plans import ENTRY
 from farthing.ledger.rows import prepare
 from farthing.ledger.writer import INSERT
 from farthing.policy import Amounts, Subject, make_budget
+from farthing.pricing import price
 from farthing.usage import Usage
 
 WHO = Attribution(agent="researcher", user="u1", team="search", session="s1", task="t1")
@@ -204,35 +205,19 @@ def whole(folder: Path) -> None:
         print(f"   a call that no budget covers: {percentiles_us(taken)[0]:.1f} µs p50")
 
 
-PEER = """
-import time, litellm
-from litellm import BudgetManager
-manager = BudgetManager(project_name="bench", client_type="local")
-manager.create_budget(total_budget=100000.0, user="u1")
-taken = []
-for _ in range(2000):
-    started = time.perf_counter_ns()
-    if manager.get_current_cost(user="u1") <= manager.get_total_budget("u1"):
-        manager.update_cost(user="u1", model="gpt-4o", input_text="hello " * 50, output_text="hi " * 25)
-    taken.append(time.perf_counter_ns() - started)
-taken.sort()
-print(taken[len(taken) // 2] / 1000)
-"""
-
-
-def peer() -> None:
-    """LiteLLM's own budget manager, in memory: one budget, checked and then spent, nothing durable."""
-    if importlib.util.find_spec("litellm") is None:
-        print("   litellm is not installed: no peer to compare with (pip install 'farthing[bench]')")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        found = subprocess.run([sys.executable, "-c", PEER], capture_output=True, text=True, cwd=folder, check=False)
-    said = found.stdout.strip().splitlines()
-    print(
-        f"   litellm's BudgetManager, one budget, in memory, not atomic: {float(said[-1]):.0f} µs"
-        if said
-        else "   litellm: failed"
-    )
+def peer() -> bool:
+    """LiteLLM's budget manager: one budget in memory, checked and then spent, nothing durable. Equal costs first."""
+    counts = {"input_tokens": 100, "output_tokens": 50}
+    found = _litellm.ask("budget", counts)
+    if found is None:
+        print(_litellm.MISSING)
+        return True
+    ours, theirs = price("gpt-4o", Usage(**counts)).usd, Decimal(repr(round(found["usd"], 12)))
+    if ours != theirs:
+        print(f"   a call of gpt-4o: ours {ours}, litellm {theirs}: not compared")
+        return False
+    print(f"   litellm's BudgetManager, one budget, in memory, check then spend: {found['us']:.0f} µs a call")
+    return True
 
 
 def main() -> bool:
@@ -242,8 +227,7 @@ def main() -> bool:
         held = embedded(folder)
         held = processes(folder) and held
         whole(folder)
-    peer()
-    return held
+    return peer() and held
 
 
 if __name__ == "__main__":

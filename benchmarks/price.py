@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any
 
 import genai_prices
 
+from benchmarks import _litellm
 from benchmarks._measure import claim, per_call_us
 from farthing.pricing import Catalog, Resolved, price
 from farthing.usage import Usage
@@ -26,31 +24,32 @@ CORE, COST, NAME = 100, 20, 8
 
 def main() -> bool:
     """Whether every claim holds."""
-    held = against("genai_prices.calc_price", _genai)
-    if (litellm := _litellm()) is None:
-        print("   litellm is not installed: pip install 'farthing[bench]' adds it to the comparison")
+    costs = [genai_prices.calc_price(genai_prices.Usage(**counts), model).total_price for model, counts in CALLS]
+    held = against("genai_prices.calc_price", costs, per_call_us(_genai, calls=300))
+    peer = _litellm.ask("price", CALLS)
+    if peer is None:
+        print(_litellm.MISSING)
         return held
-    return against("litellm.cost_per_token", litellm) and held
+    costs = [Decimal(repr(round(usd, 12))) for usd in peer["usd"]]
+    return against("litellm.cost_per_token", costs, peer["us"]) and held
 
 
-def against(name: str, peer: Callable[[str, dict[str, int]], Decimal]) -> bool:
-    """Whether the claims hold against one peer, over all calls together."""
-    resolved: list[tuple[Resolved, Usage]] = []
+def _genai() -> None:
     for model, counts in CALLS:
-        ours, theirs = (
-            price(model, Usage(**counts)).usd,
-            peer(model, counts).quantize(Decimal("1e-12"), ROUND_HALF_EVEN),
-        )
+        genai_prices.calc_price(genai_prices.Usage(**counts), model)
+
+
+def against(name: str, costs: list[Decimal], slow_us: float) -> bool:
+    """Whether the claims hold against one peer: its costs of the calls, and its microseconds for all of them."""
+    resolved: list[tuple[Resolved, Usage]] = []
+    for (model, counts), cost_usd in zip(CALLS, costs, strict=True):
+        ours, theirs = price(model, Usage(**counts)).usd, cost_usd.quantize(Decimal("1e-12"), ROUND_HALF_EVEN)
         if ours != theirs:
             print(f"   {model}: ours {ours}, {name} {theirs}: not compared")
             return False
         found = Catalog.default().resolve(model)
         assert isinstance(found, Resolved)
         resolved.append((found, Usage(**counts)))
-
-    def by_peer() -> None:
-        for model, counts in CALLS:
-            peer(model, counts)
 
     def core() -> None:
         for found, usage in resolved:
@@ -64,7 +63,7 @@ def against(name: str, peer: Callable[[str, dict[str, int]], Decimal]) -> bool:
         for model, counts in CALLS:
             price(model, Usage(**counts))
 
-    slow = per_call_us(by_peer, calls=300) / len(CALLS)
+    slow = slow_us / len(CALLS)
     held = True
     for what, work, least in (
         ("integer core", core, CORE),
@@ -76,23 +75,3 @@ def against(name: str, peer: Callable[[str, dict[str, int]], Decimal]) -> bool:
             f"{what} against {name}", slow / ours_us, at_least=least, detail=f"{ours_us:.2f} us against {slow:.1f} us"
         )
     return held
-
-
-def _genai(model: str, counts: dict[str, int]) -> Decimal:
-    return genai_prices.calc_price(genai_prices.Usage(**counts), model).total_price
-
-
-def _litellm() -> Callable[[str, dict[str, int]], Decimal] | None:
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # its own table: no fetching while we measure
-    try:
-        import litellm
-    except ImportError:
-        return None
-    names = {"cache_read_tokens": "cache_read_input_tokens", "cache_write_tokens": "cache_creation_input_tokens"}
-    names |= {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
-
-    def peer(model: str, counts: dict[str, int]) -> Decimal:
-        given: dict[str, Any] = {names[unit]: count for unit, count in counts.items()}
-        return Decimal(repr(round(sum(litellm.cost_per_token(model=model, **given)), 12)))
-
-    return peer
