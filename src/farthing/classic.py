@@ -248,8 +248,9 @@ class TokenCounter:
         self, agent_name: str, task_id: str, prompt_tokens: int, completion_tokens: int, model: str | None = None
     ) -> None:
         """Records the tokens of one call; without a model its cost is not known. It ends what a `TokenBudget` held."""
-        waiting = self.holds.get(agent_name)
-        held = waiting.popleft() if waiting else None
+        with self._lock:
+            waiting = self.holds.get(agent_name)
+            held = waiting.popleft() if waiting else None
         self.tracker.record(
             model or NO_MODEL, prompt_tokens, completion_tokens, agent_name, task=task_id, reservation=held
         )

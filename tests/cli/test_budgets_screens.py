@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sqlite3
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from farthing.budgets.guard import Guard
+from farthing.errors import BudgetExceededError
 from farthing.ledger.open import open_ledger
 from farthing.reports import render
 from farthing.reports.budgets import budgets_page, until
@@ -95,6 +97,47 @@ def test_what_cannot_be_is_said_in_one_line(run: Run, args: tuple[str, ...], wor
     found = run("budgets", "set", *args, ok=False)
     assert found.exit_code in (1, 2) and words in found.output and "Traceback" not in found.output
     assert "No budget is set" in run("budgets").output
+
+
+def test_alerts(run: Run, read: Run, tmp_path: Path) -> None:
+    """What budgets have said is there for everybody: thresholds, refusals, and calls let pass, each with its times."""
+    assert "No limit was reached" in run("budgets", "alerts").output
+    run("budgets", "set", "agent=a", "--usd", 2, "--name", "hard one")
+    run("budgets", "set", "--usd", 1, "--mode", "soft", "--name", "soft one")
+    _record(run, "a", 720_000)
+    with open_ledger(tmp_path / "ledger.db") as store:
+        for agent in ("a", "b", "b"):
+            with contextlib.suppress(BudgetExceededError):
+                Guard(lambda: store).reserve("gpt-4o", usd="0.5", agent=agent)
+    found = {(one["budget"], one["rule"]): one["times"] for one in read("budgets", "alerts")}
+    assert found == {
+        ("hard one", "threshold:0.8"): 1,
+        ("hard one", "denied:limit"): 1,
+        ("soft one", "threshold:0.8"): 1,
+        ("soft one", "threshold:1"): 1,
+        ("soft one", "would_deny:limit"): 2,
+    }
+    text = run("budgets", "alerts").output
+    assert "a call was refused (limit): $1.80 of $2.00 spent, $0.50 asked for" in text
+    assert "a call was let pass that does not fit (limit)" in text
+
+
+def test_several_that_may_be_meant(run: Run) -> None:
+    """A scope that two budgets have names them both, not all there are."""
+    run("budgets", "set", "agent=a", "--preset", "research")
+    run("budgets", "set", "agent=b", "--usd", "$1,000")
+    said = run("budgets", "remove", "agent=a", ok=False).output
+    assert "several budgets are called 'agent=a': there are 'agent=a tokens per day', 'agent=a usd per month'\n" in said
+    assert "agent=b" not in said
+    assert "no budget is called 'nope': there are" in run("budgets", "raise", "nope", "5", ok=False).output
+
+
+def test_the_place_of_a_wrong_budget_in_a_file(run: Run, tmp_path: Path) -> None:
+    """File, list and number, whichever check finds it."""
+    file = tmp_path / "b.toml"
+    for line, words in (("usd = -1", "budgets[0]: usd = -1: must not"), ("usd = 'x'", "budgets[0].usd = 'x': must be")):
+        file.write_text(f"[[budgets]]\n{line}\n")
+        assert f"{file}: {words}" in run("budgets", "apply", file, "--dry-run", ok=False).output
 
 
 def test_raise_remove_and_history(run: Run, read: Run) -> None:

@@ -30,6 +30,8 @@ from farthing.event import to_us
 from farthing.policy import Budget
 from farthing.reports.blocks import Page, Span
 from farthing.reports.budgets import (
+    alert_json,
+    alerts_page,
     budget_json,
     budgets_page,
     by_account,
@@ -189,6 +191,18 @@ def history(app: App, name: str | None, org: str | None) -> None:
     if not found:
         raise InputError(f"no budget {name!r} was ever set" if name else "no budget was ever set")
     app.show(history_page(found), [version_json(one) for one in found])
+
+
+@budgets.command()
+@click.option("--since", type=Moment(), default="30d", show_default=True, help="Only what has fired since then.")
+@org_option
+@shared_options
+@pass_app
+def alerts(app: App, since: datetime, org: str | None) -> None:
+    """Show what budgets have said: limits reached, calls refused, calls let pass; each once for its window."""
+    with guard_of(app) as (guard, _):
+        found = guard.alerts(org=org, since_us=to_us(since))
+    app.show(alerts_page(found), [alert_json(one) for one in found])
 
 
 @budgets.command()

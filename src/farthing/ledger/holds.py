@@ -123,9 +123,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     ):
         sheet = Sheet(database, book, ask.at_us)
         lines, refusals = _weigh(sheet, covering, ask)
-    for refusal, rule, key in refusals:
-        record_alert(sheet, rule, key, refusal.key, refusal)
-    if any(refusal.budget.mode == "hard" for refusal, _, _ in refusals):
+    if _tell(sheet, refusals):
         told = tuple(_with_approval(sheet, refusal) for refusal, _, _ in refusals)
         sheet.flush("open")
         return told
@@ -167,6 +165,14 @@ def _weigh(sheet: Sheet, covering: Sequence[tuple[Rule, str]], ask: Ask) -> _Wei
         if line is not None and amount:
             lines.append((line, amount))
     return lines, refusals
+
+
+def _tell(sheet: Sheet, refusals: list[tuple[Refusal, Rule, str]]) -> bool:
+    """Keeps the refusals as alerts; whether the call is refused. Then no soft budget has let it pass."""
+    hard = [one for one in refusals if one[0].budget.mode == "hard"]
+    for refusal, rule, key in hard or refusals:
+        record_alert(sheet, rule, key, refusal.key, refusal)
+    return bool(hard)
 
 
 def _hold(sheet: Sheet, ask: Ask, lines: list[tuple[Line, int]]) -> Hold:
@@ -212,7 +218,8 @@ def _keep(database: Database, ask: Ask, places: Places, plan: Plan | None) -> in
 def _with_approval(sheet: Sheet, refusal: Refusal) -> Refusal:
     """The refusal; where its budget says `ask`, with the number of the approval that is now waited for."""
     short = refusal.posted + refusal.reserved + refusal.requested - refusal.limit
-    if refusal.budget.on_exceed != "ask" or refusal.why != "limit" or refusal.account is None:
+    asks = refusal.budget.on_exceed == "ask" and refusal.budget.mode == "hard"
+    if not asks or refusal.why != "limit" or refusal.account is None:
         return refusal
     database = sheet.database
     pending = database.rows(
@@ -263,9 +270,7 @@ def top_up(
     covering = rules.covering(subject)
     ask = Ask(key, subject, more, known.at_us, known.expires_us)
     lines, refusals = _weigh(sheet, covering, ask)
-    for refusal, rule, name in refusals:
-        record_alert(sheet, rule, name, refusal.key, refusal)
-    if any(refusal.budget.mode == "hard" for refusal, _, _ in refusals):
+    if _tell(sheet, refusals):
         sheet.flush("open")
         return tuple(refusal for refusal, _, _ in refusals)
     held = dict(_hold_of(known, key, org).places)

@@ -12,6 +12,7 @@ from farthing.budgets.tryout import Trial
 from farthing.event import from_us, to_us
 from farthing.ledger.audit import Audit
 from farthing.ledger.policies import Approval, Standing, Version
+from farthing.ledger.sheet import Alert
 from farthing.money import PICO_PER_USD, pico_to_usd
 from farthing.policy import Budget
 from farthing.reports.blocks import Bar, Cell, Column, Page, Span, Table
@@ -116,7 +117,7 @@ def _row(one: Standing, now: datetime) -> list[Cell]:
     whom = covers(one.place) if budget.org in ("default", "*") else f"{covers(one.place)} of {budget.org}"
     mode = "" if budget.mode == "hard" else f" ({budget.mode})"
     if one.limit is None:
-        row: list[Cell] = [whom + mode, "", limit_of(budget), "", "", "", "", ""]
+        row: list[Cell] = [f"{whom}{mode}: {limit_of(budget)}", *[""] * 7]
     else:
         style = "bad" if one.percent >= _FULL else "warn" if one.percent >= _NEARLY else "good"
         limit = amount(unit, one.limit)
@@ -235,6 +236,51 @@ def budget_json(budget: Budget) -> dict[str, Any]:
         "models": list(budget.models),
         "owner": budget.owner,
         "critical": budget.critical,
+    }
+
+
+def alerts_page(found: Sequence[Alert]) -> Page:
+    """Rules that fired: when last, for whom, what, and how often in its window."""
+    page = Page()
+    if not found:
+        page.line("No limit was reached and no call refused.")
+        return page
+    columns = (
+        *(Column("when (UTC)"), Column("covers", least=14), Column("per", rank=1)),
+        *(Column("what", least=24), Column("times", right=True, rank=2), Column("budget", rank=3)),
+    )
+    rows = [
+        (f"{from_us(a.last_us):%Y-%m-%d %H:%M}", covers(a.place), a.window, _told(a), count(a.times), a.budget)
+        for a in found
+    ]
+    page.add(Table(columns, rows))
+    return page
+
+
+def _told(one: Alert) -> Span:
+    return Span(one.text, "bad" if one.rule.startswith("denied:") else "warn")
+
+
+def alert_json(one: Alert) -> dict[str, Any]:
+    """An alert for programs. Amounts are in `unit`: picodollars, tokens or calls."""
+    return {
+        "budget": one.budget,
+        "org": one.org,
+        "covers": one.place,
+        "per": one.window,
+        "mode": one.mode,
+        "rule": one.rule,
+        "text": one.text,
+        "times": one.times,
+        "first_at": from_us(one.at_us).isoformat(),
+        "last_at": from_us(one.last_us).isoformat(),
+        "resets_at": None if one.end_us is None else from_us(one.end_us).isoformat(),
+        "unit": "picodollars" if one.unit == "usd" else one.unit,
+        "limit": one.limit,
+        "posted": one.posted,
+        "reserved": one.reserved,
+        "requested": one.requested,
+        "model": one.model,
     }
 
 
