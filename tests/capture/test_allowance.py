@@ -42,6 +42,11 @@ def test_what_changes_the_price() -> None:
     found = allowance({"service_tier": "priority", "models": ["a", "b", 3]}, CHAT)
     assert found.context == {"service_tier": "priority"} and found.models == ("a", "b")
     assert allowance({"service_tier": "auto", "models": "x"}, CHAT).context == {}
+    dear = {"service_tier": "auto", "speed": "fast", "inference_geo": "us"}
+    assert allowance(dear, "/v1/messages").context == {"speed": "fast", "inference_geo": "us"}
+    assert allowance({}, f"https://eu.api.openai.com{CHAT}?x=1").context == {"data_residency": "eu"}
+    vertex = "/v1/projects/p/locations/us-east5/publishers/anthropic/models/claude-opus-4-8:rawPredict"
+    assert allowance({}, vertex).context == {"region": "us-east5"}
 
 
 def test_a_model_is_changed_where_it_stands() -> None:

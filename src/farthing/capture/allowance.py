@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from farthing.capture.request import Json
 from farthing.event import EMPTY
+from farthing.pricing.extract.origin import places
 
 _MOST = (
     ("max_completion_tokens",),
@@ -34,7 +35,10 @@ _MOST = (
 _SEVERAL = (("n",), ("generationConfig", "candidateCount"), ("num_generations",))
 """Where they say how many answers are wanted."""
 
-_ORDINARY = frozenset({"auto", "default", "standard", "standard_only"})
+_PRICED = ("service_tier", "speed", "inference_geo")
+"""Where they say how, and where, it is to be answered: it changes the price."""
+
+_ORDINARY = frozenset({"", "auto", "default", "standard", "standard_only"})
 _SPEECHLESS = re.compile(r"/embeddings?$|:(?:batch)?embedcontents?$|/embed$|/rerank$|/moderations$", re.IGNORECASE)
 """Paths of calls that give no tokens out."""
 
@@ -58,9 +62,9 @@ class Allowance:
     by_text: bool = True
 
 
-def allowance(body: Json, path: str) -> Allowance:
-    """What the body of a request to this path allows. What it says in no known way is not known."""
-    bare = path.partition("?")[0]
+def allowance(body: Json, url: str) -> Allowance:
+    """What the body of a request to this URL, or path, allows. What it says in no known way is not known."""
+    bare = url.partition("?")[0]
     answers = _least(body, _SEVERAL) or 1
     by_text = not _BY_OTHER_UNITS.search(bare)
     if _SPEECHLESS.search(bare):
@@ -70,9 +74,8 @@ def allowance(body: Json, path: str) -> Allowance:
         most *= answers
     others = body.get("models")
     models = tuple(m for m in others if isinstance(m, str) and m) if isinstance(others, list) else ()
-    tier = body.get("service_tier")
-    known = isinstance(tier, str) and tier and tier not in _ORDINARY
-    return Allowance(most, models, {"service_tier": str(tier)} if known else EMPTY, answers, by_text)
+    asked = {key: body[key] for key in _PRICED if isinstance(body.get(key), str) and body[key] not in _ORDINARY}
+    return Allowance(most, models, {**places(None, url), **asked}, answers, by_text)
 
 
 def _least(body: Json, places: tuple[tuple[str, ...], ...]) -> int | None:

@@ -123,7 +123,7 @@ class Gate:
             return None
         if self.ending:
             LATER.flush(PATIENCE_S)  # what has ended frees its hold only when it is written
-        allowed = allowance(body, path)
+        allowed = allowance(body, dispatch.target.url)
         expected = Expectation(
             provider=provider,
             models=allowed.models,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from farthing.pricing import price
 from farthing.pricing.extract import extract
 
 Body = dict[str, Any]
@@ -278,6 +279,22 @@ class TestGoogle:
             "input_text_tokens": 20,
             "web_searches": 2,
         }
+
+    def test_vertex_names_the_place_that_answered(self) -> None:
+        """Regional endpoints cost a tenth more for later models, the global one and earlier models do not."""
+        answer = message(input_tokens=1_000_000, output_tokens=0)
+        for place, model, usd in (
+            ("us-east5", "claude-haiku-4-5@20251001", "1.1"),
+            ("eu", "claude-haiku-4-5@20251001", "1.1"),
+            ("global", "claude-haiku-4-5@20251001", "1"),
+            ("us-east5", "claude-3-5-haiku@20241022", "0.8"),
+        ):
+            path = f"/v1/projects/p/locations/{place}/publishers/anthropic/models/{model}:rawPredict"
+            found = extract({**answer, "model": model}, path=path)
+            assert found.usage is not None and found.context == {"region": place}
+            cost = price(model, found.usage, provider=found.provider, context=found.context)
+            assert cost.usd == Decimal(usd) and cost.status == "priced"
+            assert not cost.reasons or usd == "1.1"
 
     def test_vertex_claude_and_embeddings(self) -> None:
         """Claude on Vertex is Google's bill; `:predict` embeddings tell their statistics."""

@@ -51,11 +51,7 @@ def extract(
 def _draft(given: str | None, path: str | None) -> Draft:
     given = given if isinstance(given, str) and given else None
     path = path if isinstance(path, str) else ""
-    draft = Draft(origin.resolve(given, path), path, operation=_operation(path))
-    residency = origin.residency(given, path)
-    if residency:
-        draft.context["data_residency"] = residency
-    return draft
+    return Draft(origin.resolve(given, path), path, operation=_operation(path), context=origin.places(given, path))
 
 
 _OPERATIONS = (

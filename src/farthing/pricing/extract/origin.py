@@ -100,6 +100,22 @@ def residency(given: str | None, path: str) -> str | None:
 
 _REGIONAL = re.compile(r"(?:^|/)([a-z]{2})\.api\.openai\.com")
 
+
+@lru_cache(maxsize=1024)
+def region(path: str) -> str | None:
+    """The place whose endpoint of Vertex answered, as its URL names it: `us-east5`, `eu`, `global`."""
+    found = _LOCATION.search(path)
+    return found[1] if found else None
+
+
+def places(given: str | None, path: str) -> dict[str, str]:
+    """What host and path tell of where a call is answered, as request context: it changes the price."""
+    found = {"data_residency": residency(given, path), "region": region(path)}
+    return {key: place for key, place in found.items() if place}
+
+
+_LOCATION = re.compile(r"/locations/(global|us|eu|[a-z]+-[a-z]+\d+)/publishers/")
+
 _MODEL_IN_PATH = (
     re.compile(r"/model/([^/?]+)/(?:invoke|converse)"),
     re.compile(r"/(?:models|tunedModels)/([^/?:]+(?:@[^/?:]+)?):\w+"),
