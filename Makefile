@@ -36,6 +36,7 @@ $(STAMP): pyproject.toml
 	  { [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y python3-venv; } \
 	  && $(PYTHON) -m venv --clear $(VENV); } || { echo "python3 -m venv failed: install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@$(BIN)/python -m compileall -q src  # an editable install is not compiled, as others are
 	@touch $@
 
 # What tests and checks need beside the product itself, the real clients of providers among them.
