@@ -305,11 +305,15 @@ def test_exec_output_beside_the_threads_own_log_counts_once(desk: Any, write: Wr
 def test_bad_lines_are_told_and_the_others_count(desk: Any, write: Write) -> None:
     """Wrong counts, broken JSON and what is no object have their line and reason."""
     wrong = count({**usage(5, 5), "input_tokens": -1})
-    path = write(log(PARENT), meta(PARENT), context(), "broken\n", wrong, '{"token_count": 1\n', count(usage(10, 1)))
+    cut = ('{"token_count": 1\n', '{"timestamp": "20\n')
+    path = write(log(PARENT), meta(PARENT), context(), "broken\n", wrong, *cut, count(usage(10, 1)))
     tally = desk.read(Codex(), path)
     assert [(p.line, p.reason.split(":")[0]) for p in tally.problems] == [
-        (3, "is no JSON object"),
+        (3, "is no JSON"),
         (4, "input_tokens = -1"),
         (5, "is no JSON"),
+        (6, "is no JSON"),
     ]
     assert sums(desk) == (1, 10, 1)
+    write(log(PARENT), '{"type": "response_item", "payload": {}}', mode="a")  # whole, though without an end of line
+    assert desk.read(Codex(), path).problems == []

@@ -27,6 +27,7 @@ from farthing.event import EMPTY
 from farthing.recording import NO_MODEL, Call, response_key
 from farthing.usage import Usage
 
+_ENDS = (b"}\n", b"\r\n")
 _MARKS = (
     b'"token_count"',
     b'"token_usage_record"',
@@ -94,9 +95,7 @@ class Codex:
             if line is None:
                 yield part.problem(number, f"is longer than {LINE_LIMIT} bytes")
                 continue
-            if not any(mark in line for mark in _MARKS):
-                if line[:1] != b"{" and line.strip():
-                    yield part.problem(number, "is no JSON object")
+            if not any(mark in line for mark in _MARKS) and (_looks_whole(line) or not line.strip()):
                 continue
             try:
                 found = thread.line(_parsed(line))
@@ -130,6 +129,11 @@ class Codex:
             return None
         self._timelines[thread] = totals
         return totals
+
+
+def _looks_whole(line: bytes) -> bool:
+    """Whether it begins and ends as an object does: what is cut off is parsed, and so told."""
+    return line[:1] == b"{" and line[-2:] in _ENDS
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
