@@ -29,6 +29,8 @@ PAUSE_S = 0.005
 
 EXIT_PATIENCE_S = 10.0
 
+_WRITING = "writing to the ledger on a thread of its own"
+
 Write = Callable[[list[Entry]], None]
 Work = Callable[[], None]
 Item = tuple[Write, list[Entry]] | Work
@@ -51,7 +53,10 @@ class Later:
 
     def write(self, write: Write, entries: list[Entry]) -> None:
         """Have `write(entries)` called soon; several that use the same `write` become one call."""
-        self._put((write, entries))
+        if threading.current_thread() is self._thread:  # work of ours leaves it: whoever waits for that, waits for both
+            guarded(_WRITING, write, list(entries))
+        else:
+            self._put((write, entries))
 
     def do(self, work: Work) -> None:
         """Have `work()` called soon."""
@@ -105,7 +110,7 @@ class Later:
                     break
                 entries += rest[1]
                 rest = None
-            guarded("writing to the ledger on a thread of its own", write, entries)
+            guarded(_WRITING, write, entries)
             if rest is None:
                 return
             item = rest
