@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,6 +88,32 @@ def test_a_library_that_is_there_is_hooked_at_once(library: str) -> None:
     waiting.stop()
     assert seen == [sys.modules[library]]
     del sys.modules[library]
+
+
+def test_a_library_that_another_thread_is_loading_is_waited_for(library: str, tmp_path: Path) -> None:
+    """Half of it is no library: it is hooked when all of it is there."""
+    begun, go = threading.Event(), threading.Event()
+    text = "import sys\nbegun, go = sys.modules['gates'].events\nbegun.set()\ngo.wait(20)\nloaded = True\n"
+    (tmp_path / f"{library}.py").write_text(text)
+    gates = ModuleType("gates")
+    vars(gates)["events"] = (begun, go)
+    sys.modules["gates"] = gates
+    seen: list[bool] = []
+    waiting = WhenLoaded({library: lambda module: seen.append(hasattr(module, "loaded"))})
+    loading = threading.Thread(target=importlib.import_module, args=(library,))
+    starting = threading.Thread(target=waiting.start)
+    try:
+        loading.start()
+        begun.wait(20)
+        starting.start()
+        starting.join(0.05)
+    finally:
+        go.set()
+        loading.join()
+        starting.join()
+        waiting.stop()
+        del sys.modules[library], sys.modules["gates"]
+    assert seen == [True]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -6,6 +6,7 @@ A library that is not loaded yet is not loaded for our sake: a finder waits for 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.machinery
 import importlib.util
 import sys
@@ -79,13 +80,17 @@ class WhenLoaded:
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
         for name, hook in self._hooks.items():
-            if (module := sys.modules.get(name)) is not None:
-                guarded(f"hooking {name}", hook, module)
+            if sys.modules.get(name) is not None:
+                guarded(f"hooking {name}", _hook_loaded, name, hook)
 
     def stop(self) -> None:
         """Wait no longer."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
+
+
+def _hook_loaded(name: str, hook: Hook) -> None:
+    hook(importlib.import_module(name))  # waits for its end where another thread is loading it at this moment
 
 
 def _tell(loader: Any, hook: Hook) -> None:
