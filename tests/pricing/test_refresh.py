@@ -103,8 +103,9 @@ def test_a_broken_file_changes_nothing(server: str, body: bytes, words: str) -> 
     FILES["/bad.json"] = body
     refresh.update(f"{server}/good.json", force=True)
     before = price_file().read_bytes()
-    with pytest.raises(PriceError, match=words):
+    with pytest.raises(PriceError, match=words) as refused:
         refresh.update(f"{server}/bad.json", force=True)
+    assert "/bad.json: " in str(refused.value)
     assert price_file().read_bytes() == before
     assert price_of("one") == 2 * 10**12
 

@@ -193,9 +193,12 @@ def _check_url(url: str) -> None:
 def checked(text: str, label: str) -> Source:
     """The data of a price file, every model and every rate read. Broken: PriceError that names the place."""
     source = read_text(text, label)
-    for _, _, record in _records(source):
-        given = {key: value for key, value in record.items() if value not in (None, [], {}, ())}
-        PriceRecord.make({**given, "rates": record["rates"]})
+    try:
+        for _, _, record in _records(source):
+            given = {key: value for key, value in record.items() if value not in (None, [], {}, ())}
+            PriceRecord.make({**given, "rates": record["rates"]})
+    except PriceError as error:
+        raise PriceError(f"{label}: {error}") from error
     return source
 
 

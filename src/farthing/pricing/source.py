@@ -103,8 +103,11 @@ def read_text(text: str, label: str) -> Source:
     if not isinstance(raw, list) or not raw:
         what = "an empty one" if raw == [] else type(raw).__name__
         raise PriceError(f"{label}: must be a JSON array of providers, not {what}")
-    source = Source(label, _by_id(raw))
-    source.check()
+    try:
+        source = Source(label, _by_id(raw))
+        source.check()
+    except PriceError as error:
+        raise PriceError(f"{label}: {error}") from error
     return source
 
 
