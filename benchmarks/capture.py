@@ -2,6 +2,10 @@
 
 The openai SDK talks to a transport in memory, so that nothing is measured but the SDK and what is hooked into it. All
 variants run in turns within one process, and each counts by its best tenth: what else the machine does falls out.
+
+The limits are for the time of the thread that makes the call, which is what the program waits for. What another thread
+of the process does for it later costs processor time all the same, so that is shown beside it, for every variant: all
+threads, until everything is written or exported.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +29,9 @@ CALL_LIMIT_US = 150.0
 CHUNK_LIMIT_US = 2.0
 OTHER_LIMIT_US = 5.0
 CHUNKS = 400
-ROUNDS = 4
+ROUNDS = 30
+CALLS, STREAMS, EMPTY, OTHERS = 20, 2, 15, 40
+"""Calls of each kind in one round; short ones, so that a slow moment of the machine is every variant's."""
 _number = itertools.count()
 
 ASK: dict[str, Any] = {
@@ -80,8 +87,8 @@ def _client(chunks: int) -> Any:
     )
 
 
-def _time_us(work: Callable[[], object], calls: int) -> float:
-    """What one call takes of its thread's time, in microseconds: the fastest tenth, for others share the machine."""
+def _times_us(work: Callable[[], object], calls: int) -> list[float]:
+    """What each of some calls takes of its thread's time, in microseconds, with the collector off."""
     times = []
     gc.collect()
     gc.disable()
@@ -89,25 +96,32 @@ def _time_us(work: Callable[[], object], calls: int) -> float:
         for _ in range(calls):
             started = time.thread_time_ns()
             work()
-            times.append(time.thread_time_ns() - started)
+            times.append((time.thread_time_ns() - started) / 1_000)
     finally:
         gc.enable()
-    return sorted(times)[len(times) // 10] / 1_000
+    return times
+
+
+def _best_tenth(times: list[float]) -> float:
+    return sorted(times)[len(times) // 10]
+
+
+Flush = Callable[[], object]
+"""Returns when what was observed is written or exported."""
 
 
 @contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+def _nothing() -> Iterator[Flush]:
+    yield lambda: None
 
 
 @contextmanager
-def _ours(folder: Path) -> Iterator[None]:
-    with farthing.CostTracker(folder / f"{next(_number)}.db") as tracker:
-        transport.instrument(tracker)
-        try:
-            yield
-        finally:
-            transport.uninstrument()
+def _ours(tracker: farthing.CostTracker) -> Iterator[Flush]:
+    transport.instrument(tracker)
+    try:
+        yield transport.flush
+    finally:
+        transport.uninstrument()
 
 
 def _peers() -> dict[str, Callable[[], Any]]:
@@ -131,11 +145,11 @@ def _peers() -> dict[str, Callable[[], Any]]:
 
     def peer(instrumentor: Any) -> Callable[[], Any]:
         @contextmanager
-        def on() -> Iterator[None]:
+        def on() -> Iterator[Flush]:
             one = instrumentor()
-            one.instrument(tracer_provider=provider)
+            one.instrument(tracer_provider=provider, skip_dep_check=True)
             try:
-                yield
+                yield provider.force_flush
             finally:
                 one.uninstrument()
 
@@ -156,16 +170,42 @@ def _peers() -> dict[str, Callable[[], Any]]:
     return found
 
 
-def _best(variants: dict[str, Callable[[], Any]], work: Callable[[], object], calls: int) -> dict[str, float]:
-    """The best round of each variant, in microseconds a call; the variants take turns."""
-    times: dict[str, list[float]] = {name: [] for name in variants}
+@dataclass(frozen=True)
+class Took:
+    """Microseconds a call: of the calling thread, and of the whole process."""
+
+    thread_us: float
+    process_us: float
+
+
+def _best(variants: dict[str, Callable[[], Any]], work: Callable[[], object], calls: int) -> dict[str, Took]:
+    """What a call takes with each variant, by the best tenth of calls and of rounds; the variants take turns."""
+    threads: dict[str, list[float]] = {name: [] for name in variants}
+    processes: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(ROUNDS):
         for name, variant in variants.items():
-            with variant():
-                for _ in range(10):
-                    work()
-                times[name].append(_time_us(work, calls))
-    return {name: min(rounds) for name, rounds in times.items()}
+            with variant() as flush:
+                work()
+                flush()
+                started = time.process_time()
+                threads[name] += _times_us(work, calls)
+                flush()
+                processes[name].append((time.process_time() - started) * 1e6 / calls)
+    return {name: Took(_best_tenth(threads[name]), _best_tenth(processes[name])) for name in variants}
+
+
+def _per_chunk(streams: dict[str, Took], empty: dict[str, Took], name: str) -> Took:
+    """What one chunk takes: what a long stream takes more than an empty one."""
+    return Took(
+        (streams[name].thread_us - empty[name].thread_us) / CHUNKS,
+        (streams[name].process_us - empty[name].process_us) / CHUNKS,
+    )
+
+
+def _added(took: dict[str, Took]) -> dict[str, Took]:
+    """What each variant adds to doing nothing."""
+    bare = took["nothing"]
+    return {name: Took(one.thread_us - bare.thread_us, one.process_us - bare.process_us) for name, one in took.items()}
 
 
 def main() -> bool:
@@ -176,35 +216,45 @@ def main() -> bool:
     except ImportError as error:
         print(f"   SKIPPED: {error}")
         return True
-    held = True
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, farthing.CostTracker(Path(name) / "capture.db") as tracker:
         peers = _peers()
-        variants = {"nothing": _nothing, "farthing": lambda: _ours(Path(name)), **peers}
+        variants = {"nothing": _nothing, "farthing": lambda: _ours(tracker), **peers}
         client, short = _client(CHUNKS), _client(0)
-        calls = _best(variants, lambda: client.chat.completions.create(**ASK), 100)
+        calls = _best(variants, lambda: client.chat.completions.create(**ASK), CALLS)
 
         def stream(of: Any) -> Callable[[], object]:
             return lambda: [None for _ in of.chat.completions.create(**ASK, stream=True)]
 
-        streams, empty = _best(variants, stream(client), 10), _best(variants, stream(short), 60)
+        streams, empty = _best(variants, stream(client), STREAMS), _best(variants, stream(short), EMPTY)
         plain = httpx2.Client(transport=httpx2.MockTransport(lambda _: httpx2.Response(200, content=b"{}")))
         only = {name: variants[name] for name in ("nothing", "farthing")}
-        others = _best(only, lambda: plain.post("https://example.com/api/things", json={"a": 1}), 300)
-    added = {name: calls[name] - calls["nothing"] for name in variants}
-    per_chunk = {
-        name: (streams[name] - empty[name] - (streams["nothing"] - empty["nothing"])) / CHUNKS for name in variants
-    }
+        others = _added(_best(only, lambda: plain.post("https://example.com/api/things", json={"a": 1}), OTHERS))
+    added = _added(calls)
+    per_chunk = _added({name: _per_chunk(streams, empty, name) for name in variants})
     for name in variants:
-        print(f"   {name:14} a call {calls[name]:8.1f} µs (+{added[name]:.1f})   a chunk +{per_chunk[name]:.2f} µs")
-    other = others["farthing"] - others["nothing"]
-    held &= claim("added to a call", added["farthing"] / CALL_LIMIT_US, at_most=1, detail=f"of {CALL_LIMIT_US:g} µs")
+        print(
+            f"   {name:14} a call {calls[name].thread_us:7.1f} µs (+{added[name].thread_us:.1f}; all threads"
+            f" +{added[name].process_us:.1f})   a chunk +{per_chunk[name].thread_us:.2f} µs (all threads"
+            f" +{per_chunk[name].process_us:.2f})"
+        )
+    return _claims(added, per_chunk, others["farthing"].thread_us, list(peers))
+
+
+def _claims(added: dict[str, Took], per_chunk: dict[str, Took], other_us: float, peers: list[str]) -> bool:
+    call_us, chunk_us = added["farthing"].thread_us, per_chunk["farthing"].thread_us
+    held = claim("added to a call", call_us / CALL_LIMIT_US, at_most=1, detail=f"of {CALL_LIMIT_US:g} µs")
+    held &= claim("added to a chunk", chunk_us / CHUNK_LIMIT_US, at_most=1, detail=f"of {CHUNK_LIMIT_US:g} µs")
     held &= claim(
-        "added to a chunk", per_chunk["farthing"] / CHUNK_LIMIT_US, at_most=1, detail=f"of {CHUNK_LIMIT_US:g} µs"
+        "added to a request that is no call", other_us / OTHER_LIMIT_US, at_most=1, detail=f"{other_us:.1f} µs"
     )
-    held &= claim("added to a request that is no call", other / OTHER_LIMIT_US, at_most=1, detail=f"{other:.1f} µs")
     for name in peers:
-        held &= claim(f"added to a call, against {name}", added["farthing"] / added[name], at_most=1)
-        held &= claim(f"added to a chunk, against {name}", per_chunk["farthing"] / per_chunk[name], at_most=1)
+        held &= claim(f"added to a call, against {name}", call_us / added[name].thread_us, at_most=1)
+        held &= claim(
+            f"added to a call by all threads, against {name}",
+            added["farthing"].process_us / added[name].process_us,
+            at_most=1,
+        )
+        held &= claim(f"added to a chunk, against {name}", chunk_us / per_chunk[name].thread_us, at_most=1)
     if not peers:
         print("   SKIPPED: neither OpenInference nor OpenLLMetry is installed")
     return held

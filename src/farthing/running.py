@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from farthing.event import Event
 from farthing.ledger.corrections import correction
-from farthing.scopes import Frame
+from farthing.scopes import Frame, catch_up
 from farthing.totals import TOTALS_FIELDS, Totals, add_to
 
 Group = tuple[str | None, str, str | None]
@@ -76,6 +76,7 @@ class RunningTotals:
 
     def snapshot(self) -> dict[Group, Totals]:
         """The totals of each group at one moment."""
+        catch_up()
         with self._lock:
             copied = {group: tuple(sums) for group, sums in self._groups.items() if any(sums)}
         return {group: Totals(**dict(zip(TOTALS_FIELDS, sums, strict=True))) for group, sums in copied.items()}

@@ -51,6 +51,9 @@ RETRY_OPENING_S = 30.0
 Listener = Callable[[Event, scopes.Frame | None], object]
 """Told of each newly counted event, and of the scope it belongs to."""
 
+Impatience = Callable[[scopes.Frame | None], bool]
+"""Whether a listener must hear of a call in that scope before the call's caller goes on."""
+
 _NOTHING = Totals()
 _KNOWN_ATTRIBUTIONS = 4_096
 _number = itertools.count(1)
@@ -99,7 +102,7 @@ class CostTracker(Questions):
         self._opening_failed: LedgerError | None = None
         self._retry_at = 0.0
         self._run = RunningTotals()
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: tuple[tuple[Listener, Impatience | None], ...] = ()
         self._known_attributions: dict[object, Attribution] = {}
         self._defaults = self._default_attribution(attributes)
         self._told: set[str] = set()
@@ -197,7 +200,7 @@ class CostTracker(Questions):
             for event in events:
                 if event.calls or not event.billed:  # not what only frames calls: a trace, a span
                     CALLS_LOG.info("LLM API call", extra=answers.log_line(event))
-        for listener in self._listeners:
+        for listener, _ in self._listeners:
             for event, home in news:
                 try:
                     listener(event, home)
@@ -230,17 +233,26 @@ class CostTracker(Questions):
         guard.counted, guard.recorder = self._counted, self.recorder
         return guard
 
-    def on_event(self, listener: Listener) -> Callable[[], None]:
+    def on_event(self, listener: Listener, *, at_once: Impatience | None = None) -> Callable[[], None]:
         """Tells the listener of each newly counted event, corrections included, after it was written.
 
         Call the result to stop. A listener that raises is a fault that is counted, and told again.
+        at_once: of which calls it hears before their caller goes on; of others perhaps a moment later, on another
+        thread. None: of all.
         """
-        self._listeners = (*self._listeners, listener)
+        added = (listener, at_once)
+        self._listeners = (*self._listeners, added)
 
         def stop() -> None:
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
+            self._listeners = tuple(other for other in self._listeners if other is not added)
 
         return stop
+
+    def is_awaited(self, frame: scopes.Frame | None) -> bool:
+        """Whether a call in that scope is counted before its caller goes on: somebody listens, or reads the log."""
+        if any(at_once is None or at_once(frame) for _, at_once in self._listeners):
+            return True
+        return self._settings.log_calls and CALLS_LOG.isEnabledFor(logging.INFO)
 
     def _count_fault(self, doing: str, fault: Exception, lost: int = 0) -> None:
         """Counts a fault and logs it: each kind of message once, so that a full disk does not flood the log."""

@@ -46,14 +46,14 @@ class BudgetBlock(Scope):
         """Raises BudgetExceededError where it is used up."""
         with scopes.lock():
             for unit, budget in self._budgets.items():
-                posted = posted_of(self.totals, unit)
+                posted = posted_of(self.counted(), unit)
                 if posted + self._held[unit] >= (budget.limit or 0):
                     raise exceeded([self._refusal(unit, posted, 0, "", "limit")])
 
     def hold(self, amounts: Amounts, model: str) -> None:
         """Holds the amounts for a call; where they do not fit, holds nothing and raises BudgetExceededError."""
         with scopes.lock():
-            totals = self.totals
+            totals = self.counted()
             for unit, budget in self._budgets.items():
                 posted, amount = posted_of(totals, unit), amounts.of(unit)
                 if unit == "usd" and amounts.usd is None and budget.on_unpriced == "deny":
@@ -80,7 +80,7 @@ class BudgetBlock(Scope):
         if budget is None:
             return None
         with scopes.lock():
-            return pico_to_usd(max(0, (budget.limit or 0) - self.totals.cost_pico - self._held["usd"]))
+            return pico_to_usd(max(0, (budget.limit or 0) - self.counted().cost_pico - self._held["usd"]))
 
     def __repr__(self) -> str:
         limits = ", ".join(amount_text(unit, budget.limit or 0) for unit, budget in self._budgets.items())

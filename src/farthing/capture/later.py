@@ -1,7 +1,8 @@
-"""Work that is done for the host's threads on one of our own: the ledger's writes, while the host must not wait.
+"""Work that is done for the host's threads on one of our own: counting calls that have ended, and the ledger's writes.
 
-One daemon thread for the process, started when first needed. What is left at exit is finished there; a forked child
-starts with nothing to do, for the parent does it.
+One daemon thread for the process, started when first needed. Whoever reads a total counts what is uncounted himself, so
+that nobody waits for the ledger to know what was spent. What is left at exit is finished there; a forked child starts
+with nothing to do, for the parent does it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from farthing import scopes
@@ -21,6 +23,17 @@ from farthing.recording import Entry
 LIMIT = 20_000
 """Lots that wait at most; what comes beyond is counted as a fault. A ledger that is locked for hours fills it."""
 
+ROOM = 256
+"""Calls that wait to be counted at most; beyond that callers count their own."""
+
+ROOM_BYTES = 64 << 20
+"""What the requests and answers of these may come to."""
+
+SMALL_BYTES = ROOM_BYTES // ROOM
+
+COUNTING_PATIENCE_S = 2.0
+"""How long a reader waits for the one call that another thread is counting: for ever only if that thread is stuck."""
+
 LOT = 500
 """Entries that one write takes at most."""
 
@@ -28,8 +41,6 @@ PAUSE_S = 0.005
 """How long the thread rests after work, unless somebody waits for it: waking it for each call costs the callers."""
 
 EXIT_PATIENCE_S = 10.0
-
-_WRITING = "writing to the ledger on a thread of its own"
 
 Write = Callable[[list[Entry]], None]
 Work = Callable[[], None]
@@ -50,13 +61,43 @@ class Later:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._hurry = threading.Event()
+        self._uncounted: deque[tuple[int, Work]] = deque()
+        self._counting = threading.RLock()
+
+    # --- calls to be counted -----------------------------------------------------------------------------------------
+
+    def has_room(self, size: int) -> bool:
+        """Whether a call with so many bytes may wait to be counted."""
+        waiting = len(self._uncounted)
+        if size <= SMALL_BYTES:
+            return waiting < ROOM
+        return waiting < ROOM and size + sum(one for one, _ in tuple(self._uncounted)) <= ROOM_BYTES
+
+    def count(self, work: Work, size: int) -> None:
+        """Have `work()`, which counts a call, called soon, and before anybody reads a total."""
+        self._uncounted.append((size, work))
+        if len(self._uncounted) == 1:  # else somebody is at it already, or is about to be
+            self._send(self.catch_up)
+
+    def catch_up(self) -> None:
+        """Returns when every call that has ended is counted. It waits for no ledger."""
+        waiting = self._uncounted
+        while self._counting.acquire(timeout=COUNTING_PATIENCE_S):
+            try:
+                _, work = waiting.popleft()
+                guarded("counting a call", work)
+            except IndexError:
+                return
+            finally:
+                self._counting.release()
+            if waiting and threading.current_thread() is self._thread:
+                time.sleep(0)  # lets go of the interpreter: a thread of the host waits for one call, not for all
+
+    # --- writes and other work ---------------------------------------------------------------------------------------
 
     def write(self, write: Write, entries: list[Entry]) -> None:
         """Have `write(entries)` called soon; several that use the same `write` become one call."""
-        if threading.current_thread() is self._thread:  # work of ours leaves it: whoever waits for that, waits for both
-            guarded(_WRITING, write, list(entries))
-        else:
-            self._put((write, entries))
+        self._put((write, entries))
 
     def do(self, work: Work) -> None:
         """Have `work()` called soon."""
@@ -66,6 +107,9 @@ class Later:
         if self._queue.qsize() >= LIMIT:
             FAULTS.add("waiting for the ledger", f"{LIMIT} calls wait already: later ones are not recorded")
             return
+        self._send(item)
+
+    def _send(self, item: Item) -> None:
         self._queue.put(item)
         if self._thread is None and self._starting.acquire(blocking=False):
             try:
@@ -110,13 +154,14 @@ class Later:
                     break
                 entries += rest[1]
                 rest = None
-            guarded(_WRITING, write, entries)
+            guarded("writing to the ledger on a thread of its own", write, entries)
             if rest is None:
                 return
             item = rest
 
     def flush(self, patience_s: float | None = None) -> bool:
         """Wait until all that was put before is done; False where patience ended first."""
+        self.catch_up()  # so that what counting leaves to be written is put before `done`
         if self._thread is None or not self._thread.is_alive():
             self._drain()
             return True
@@ -149,4 +194,5 @@ class Later:
 
 LATER = Later()
 atexit.register(LATER.finish)
-os.register_at_fork(after_in_child=LATER._fresh)
+os.register_at_fork(before=LATER.catch_up, after_in_child=LATER._fresh)
+scopes.count_first(LATER.catch_up)

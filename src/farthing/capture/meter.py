@@ -4,11 +4,11 @@ A hook asks `target` whether a request is an LLM call. If so it gets a `Dispatch
 `answered`, then `finish` with the body, or a `tap` for a body that streams; or `failed`. All that is ours on the way
 runs inside `guarded`: a fault of ours is counted, and the host's call goes on as if we were not there.
 
-When a call ends it is extracted, priced and counted at once, in the thread that made it, so that totals are right when
-the caller goes on. A thread of ours writes it to the ledger a moment later, several calls in one transaction: no caller
-waits for a disk or another process's lock. Whoever reads the ledger by the tracker waits for what is under way, and so
-does a program that ends; one that is killed may lose the calls of its last milliseconds. With `at_once` a call is in
-the ledger when its caller goes on, but for callers on an event loop, and while the ledger is slow.
+When a call ends its caller goes on. A thread of ours extracts, prices and counts it a moment later and writes it to the
+ledger, several calls in one transaction. Whoever reads totals counts what has ended first; whoever reads the ledger by
+the tracker waits for what is under way, and so does a program that ends; one that is killed may lose the calls of its
+last milliseconds. Where a budget may have a say or somebody listens, a call is counted before its caller goes on, and
+only written later. With `at_once` it is in the ledger by then, but for callers on an event loop, and while it is slow.
 """
 
 from __future__ import annotations
@@ -117,12 +117,22 @@ class Meter:
     # --- an ended call -----------------------------------------------------------------------------------------------
 
     def record(self, dispatch: Dispatch, answer: Answer) -> None:
-        """Makes events of an ended call: at once, or on a thread of ours where the host must not wait."""
-        big = dispatch.on_loop and len(answer.body) + len(dispatch.outgoing.body or b"") > BIG_BYTES
-        if big or collector.at_work:
-            LATER.do(partial(self._recorded, dispatch, answer, later=False))
+        """Makes events of an ended call: a moment later on a thread of ours, or at once where somebody waits for it."""
+        size = len(answer.body) + len(dispatch.outgoing.body or b"")
+        if self._may_wait(dispatch, size):
+            LATER.count(partial(self._recorded, dispatch, answer, later=True), size)
         else:
             self._recorded(dispatch, answer, later=dispatch.on_loop or self._slow)
+
+    def _may_wait(self, dispatch: Dispatch, size: int) -> bool:
+        """Whether nobody needs to know of the call before its caller goes on."""
+        if collector.at_work:
+            return True
+        if dispatch.on_loop and size > BIG_BYTES:
+            return LATER.has_room(size)
+        if not dispatch.open or (self.at_once and not dispatch.on_loop):
+            return False
+        return LATER.has_room(size) and not self.tracker.is_awaited(dispatch.frame)
 
     def _recorded(self, dispatch: Dispatch, answer: Answer, *, later: bool) -> None:
         """Records it; whatever happens, what was held for it is not counted as about to end for ever."""
@@ -218,7 +228,8 @@ class Dispatch:
     """One call under way: what went out, when and for whom. It ends once, by `finish`, `failed` or its tap."""
 
     __slots__ = (
-        *("_answer", "_meter", "_over", "admission", "asked", "at_us", "frame", "on_loop", "outgoing", "target", "who"),
+        *("_answer", "_meter", "_over", "admission", "asked", "at_us", "frame"),
+        *("on_loop", "open", "outgoing", "target", "who"),
     )
 
     def __init__(self, meter: Meter, target: Target, outgoing: Outgoing, *, on_loop: bool) -> None:
@@ -231,6 +242,7 @@ class Dispatch:
         self.who: dict[str, Any] = {}
         self.asked: Asked | None = None
         self.admission: Admission | None = None
+        self.open = False
         self._answer = Answer()
         self._over = False
 
@@ -247,7 +259,8 @@ class Dispatch:
             self._admitted(await aside(partial(allowed, _ASKING, gate.ask, self), _dropped))
 
     def _is_open(self) -> bool:
-        return guarded("looking for budgets", self._meter.gate.is_open, self) is not False
+        self.open = guarded("looking for budgets", self._meter.gate.is_open, self) is not False
+        return self.open
 
     def _admitted(self, admission: Admission | None) -> None:
         self.admission = admission

@@ -121,7 +121,7 @@ class _Telemetry:
         """Shows what this tracker records too. Twice is once."""
         if tracker not in self._trackers:
             self._trackers.add(tracker)
-            self.stops.append(tracker.on_event(partial(self.shown, tracker)))
+            self.stops.append(tracker.on_event(partial(self.shown, tracker), at_once=_is_traced))
 
     def stop(self) -> None:
         """Shows nothing more."""
@@ -205,6 +205,18 @@ class _Telemetry:
             if error is not None:
                 span.record_exception(error)
             span.end()
+
+
+def _is_traced(frame: scopes.Frame | None) -> bool:
+    """Whether a call there is shown: its span may end, and the program read its spans and metrics, right after it."""
+    api = _sdk()
+    if api is None:
+        return False
+    if frame is not None and _dispatched_in(frame) is not None:
+        return True
+    return "opentelemetry.sdk.metrics" in sys.modules or not isinstance(
+        api.get_tracer_provider(), api.ProxyTracerProvider
+    )
 
 
 def _dispatched_in(frame: scopes.Frame | None) -> Any:

@@ -38,6 +38,9 @@ def tracker() -> CostTracker:
 
 def use_tracker(wanted: CostTracker | None) -> CostTracker | None:
     """Makes a tracker the process-wide one and returns the one before. None: a new one is made when next asked for."""
+    present = _process.tracker
+    if present is not None and present is not wanted and present.before_reading is not None:
+        present.before_reading()  # calls that have ended are the present one's
     with _process.lock:
         before, _process.tracker = _process.tracker, wanted
         told = _process.told if wanted is not None and wanted is not before else ()

@@ -141,4 +141,5 @@ def flush() -> None:
 def status() -> Status:
     """What is hooked at this moment."""
     meter = LIVE.meter
+    LATER.catch_up()
     return Status(meter is not None, dict(_patches.modules), meter.seen if meter is not None else 0)
