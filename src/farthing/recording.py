@@ -72,7 +72,8 @@ class Call:
     fingerprints: Mapping[str, Any] = field(default_factory=lambda: EMPTY)
 
 
-_make_call = quick(Call)
+make_call = quick(Call)
+"""As `Call(...)`, in a third of the time."""
 
 
 def call_of(
@@ -88,7 +89,7 @@ def call_of(
         raise InputError(f"model = {model!r}: must be text")
     if not rest:
         usage = Usage(**counts) if counts else None
-        return _make_call(model=model or NO_MODEL, usage=usage, attribution=who, at_us=at_us, recorder=recorder)
+        return make_call(model=model or NO_MODEL, usage=usage, attribution=who, at_us=at_us, recorder=recorder)
     take = checked_options(rest).get
     usage, status = Usage(**counts) if counts else None, "reported"
     if (given := take("usage")) is not None:
@@ -99,7 +100,7 @@ def call_of(
     if tier := take("service_tier"):
         context.setdefault("service_tier", tier)
     error, at, cost = take("error"), take("at"), take("cost_usd")
-    return _make_call(
+    return make_call(
         model=model or NO_MODEL,
         usage=usage,
         attribution=who,
@@ -262,7 +263,7 @@ def calls_of(found: Extraction, call: Call) -> Iterator[Call]:
             key = response_key(provider, response_id, part if response_id == found.response_id else 0)
         elif key and part:
             key = f"{key}#{part}"
-        yield Call(
+        yield make_call(
             model=model,
             usage=usage,
             attribution=call.attribution,

@@ -250,8 +250,9 @@ class CostTracker(Questions):
 
     def is_awaited(self, frame: scopes.Frame | None) -> bool:
         """Whether a call in that scope is counted before its caller goes on: somebody listens, or reads the log."""
-        if any(at_once is None or at_once(frame) for _, at_once in self._listeners):
-            return True
+        for _, at_once in self._listeners:
+            if at_once is None or at_once(frame):
+                return True
         return self._settings.log_calls and CALLS_LOG.isEnabledFor(logging.INFO)
 
     def _count_fault(self, doing: str, fault: Exception, lost: int = 0) -> None:

@@ -71,13 +71,14 @@ def fingerprints(key: bytes, asked: Asked, body: bytes | None, path: str, api_ke
     found: dict[str, Any] = {}
     if body:
         found["request"] = _digest(key, b"request", path.encode("utf-8", "replace"), body)
-    system = "\n".join([text for role, text in asked.turns if role == "system"])
-    first = next((text for role, text in asked.turns if role != "system"), "")
+    turns, tools = asked.turns, asked.tools
+    system = "\n".join([text for role, text in turns if role == "system"])
+    first = next((text for role, text in turns if role != "system"), "")
     if system:
         found["system"] = _remembered(key, b"system", system)
-    if asked.tools:
-        found["tools"] = _remembered(key, b"tools", asked.tools)
-    if system or asked.tools or first:
+    if tools:
+        found["tools"] = _remembered(key, b"tools", tools)
+    if system or tools or first:
         begun = found.get("tools", "") + "+" + found.get("system", "")
         found["prefix"] = _digest(key, b"prefix", begun.encode(), _bytes(first))
     if api_key:

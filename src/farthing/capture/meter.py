@@ -40,7 +40,7 @@ from farthing.config import load_settings, user_hash_key
 from farthing.errors import FarthingError
 from farthing.event import EMPTY, Attribution, now_us
 from farthing.pricing.extract import extract
-from farthing.recording import NO_MODEL, Call, Entry, price_call
+from farthing.recording import NO_MODEL, Entry, make_call, price_call
 from farthing.tracker import CostTracker
 
 SLOW_S = 0.02
@@ -154,7 +154,7 @@ class Meter:
         asked = dispatch.asked or read_request(outgoing.body)
         prints = None if dispatch.target.results else Prints(partial(self._fingerprints, asked, outgoing))
         model, who = self._whose(dispatch, outgoing.model or asked.model or NO_MODEL)
-        call = Call(
+        call = make_call(
             model=model,
             usage=None,
             attribution=who,

@@ -15,12 +15,13 @@ from typing import Any
 
 from farthing.budgets.aside import aside
 from farthing.capture.faults import allowed, guarded
+from farthing.capture.headers import PREFIX
 from farthing.capture.meter import INSIDE, Dispatch, Meter, Outgoing
 from farthing.capture.stream import Tap, Watch
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Patches, Wrapper
 from farthing.capture.transport.shelter import refuse
-from farthing.capture.transport.telling import told
+from farthing.capture.transport.telling import Told, told
 from farthing.capture.transport.usage_chunk import Hider, asking
 from farthing.errors import BudgetError
 
@@ -124,8 +125,10 @@ def _dispatch(meter: Meter, request: Any, on_loop: bool) -> _Way | None:
     body = getattr(request, "_content", None)
     if body is None:
         model = _field(request.stream, "model")
-    dispatch = Dispatch(meter, target, Outgoing(path, _Headers(request.headers), body, model), on_loop=on_loop)
-    if (said := told(host, request.headers.raw, meter.tell)) is not None:
+    headers = _Headers(request.headers)
+    dispatch = Dispatch(meter, target, Outgoing(path, headers, body, model), on_loop=on_loop)
+    if meter.tell or headers.tell_who():
+        said = told(host, request.headers.raw, meter.tell) or Told()
         dispatch.who = said.who
         for name in said.remove:
             request.headers.pop(name, None)
@@ -167,6 +170,13 @@ class _Headers:
         value = found.get(name.encode())
         return None if value is None else value.decode("latin-1")
 
+    def tell_who(self) -> bool:
+        """Whether any of them may say who the call is for."""
+        return _OURS in b"\n".join([name for name, _ in self._headers.raw]).lower()
+
+
+_OURS = PREFIX.encode()
+
 
 def _field(stream: Any, name: str) -> str | None:
     """A field of a form that is sent as a stream, e.g. with a sound file."""
@@ -182,7 +192,7 @@ def _answered(way: _Way, request: Any, response: Any, tee: type) -> None:
     dispatch.answered(response.status_code, headers)
     if response.request is way.request:  # else redirected
         response.request = request
-    if headers("content-encoding") or "event-stream" not in (headers("content-type") or ""):
+    if way.hider is not None and (headers("content-encoding") or "event-stream" not in (headers("content-type") or "")):
         way.hider = None
     if hasattr(response, "_content"):
         dispatch.finish(response.content)
