@@ -124,7 +124,7 @@ def _cleaner() -> Callable[[], None]:
     """What makes the SDK's classes what they are now: not every instrumentation takes back all that it wrapped."""
     modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == "openai"]
     found = {owner for module in modules for owner in list(vars(module).values()) if isinstance(owner, type)}
-    before = [(owner, dict(vars(owner))) for owner in found if owner.__module__.startswith("openai.")]
+    before = [(owner, dict(vars(owner))) for owner in found if owner.__module__.startswith("openai.resources")]
 
     def clean() -> None:
         for owner, methods in before:

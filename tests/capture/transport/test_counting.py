@@ -13,7 +13,7 @@ import pytest
 
 import farthing
 from farthing import CostTracker
-from farthing.capture import process, transport
+from farthing.capture import otel, process, transport
 from farthing.capture.later import LATER
 from farthing.event import Event
 
@@ -68,8 +68,11 @@ def test_who_listens_hears_before_the_caller_goes_on(replay: Any, metered: Any, 
     assert len(heard) == 1 and meter.tracker.totals().calls == 2
 
 
-def test_a_patient_listener_hears_a_moment_later(replay: Any, metered: Any, pick: Any, held_up: None) -> None:
+def test_a_patient_listener_hears_a_moment_later(
+    replay: Any, metered: Any, pick: Any, held_up: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It says of which calls it must hear at once; of others it hears when they are counted."""
+    monkeypatch.setattr(otel, "_is_traced", lambda _: False)
     meter = metered("openai")
     heard: list[Event] = []
     meter.tracker.on_event(lambda event, _: heard.append(event), at_once=lambda frame: frame is not None)

@@ -94,7 +94,7 @@ PLACES: list[tuple[Any, str]] = [
     (CostTracker, "attributed"),
     (CostTracker, "keep"),
     (CostTracker, "write"),
-    (transport.httpx_, "told"),
+    (transport.httpx_._Headers, "tell_who"),
     (transport.httpx_, "_answered"),
     (transport.urllib3_, "_answered"),
     (transport.aiohttp_, "_answered"),
