@@ -142,3 +142,15 @@ def test_wide_characters_take_two_columns() -> None:
     lines = plain(made).splitlines()
     assert [cells_of(line[: line.index("$")]) for line in lines[1:]] == [10, 10, 10]
     assert cut("研究代理", 5) == "研究…" and cut("研究代理", 4) == "研…" and pad("研", 4, right=True) == "  研"
+
+
+def test_what_is_said_below_a_figure_is_never_cut() -> None:
+    """In a narrow terminal it is broken into lines, and keeps away from its neighbour's."""
+    made = Page()
+    words = "-12 % on the 23 hours before"
+    made.add(Figures([(name, "$1.00", [Span(words, "dim")]) for name in ("a", "b", "c", "d")]))
+    file = io.StringIO()
+    draw(made, Console(file=file, width=80, highlight=False, soft_wrap=True))
+    lines = file.getvalue().splitlines()
+    assert "…" not in file.getvalue() and max(map(len, lines)) <= 80
+    assert " ".join(line[:20].strip() for line in lines[2:]) == words and not any(line[19:20].strip() for line in lines)

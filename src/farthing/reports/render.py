@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
@@ -137,15 +138,21 @@ def _wrapped(text: Text, width: int, hang: int) -> Iterator[Text]:
 
 
 def _figures(items: Sequence[tuple[str, str, Sequence[Span]]], width: int) -> Iterator[Text]:
+    """The figures side by side; what is said below one is broken into lines as wide as it has room."""
     column = width // max(1, len(items))
+    room = max(1, column - GAP)
 
     def row(cells: list[Span]) -> Text:
-        return _text(*(Span(pad(span.text, column, right=False), span.style) for span in cells))
+        return _text(*(Span(pad(cut(span.text, room), column, right=False), span.style) for span in cells))
 
     yield row([Span(label, "dim") for label, _, _ in items])
     yield row([Span(value, "strong") for _, value, _ in items])
-    for depth in range(max((len(notes) for _, _, notes in items), default=0)):
-        yield row([notes[depth] if depth < len(notes) else Span("") for _, _, notes in items])
+    below = [
+        [Span(line, note.style) for note in notes for line in textwrap.wrap(note.text, room) or [""]]
+        for _, _, notes in items
+    ]
+    for depth in range(max(map(len, below), default=0)):
+        yield row([lines[depth] if depth < len(lines) else Span("") for lines in below])
 
 
 def _beside(tables: Sequence[Table], width: int) -> Iterator[Text]:
