@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from farthing.errors import InputError, LedgerBusy
 from farthing.ledger import duck
 from farthing.ledger.engine import Database
+from farthing.ledger.policies import BUMP
 from farthing.ledger.seal import Step, no_step, same, write_segment
 from farthing.ledger.segments import (
     Sealed,
@@ -27,7 +29,14 @@ from farthing.ledger.segments import (
 from farthing.ledger.upkeep import own
 
 # Whatever else may name a person: (table, its columns of text or JSON).
-_NAMING = (("accounts", ("key",)), ("alerts", ("key", "facts")), ("approvals", ("facts",)), ("reservations", ("call",)))
+_NAMING = (
+    ("accounts", ("key",)),
+    ("alerts", ("key", "facts")),
+    ("approvals", ("facts",)),
+    ("budgets", ("name", "policy")),
+    ("entries", ("note",)),
+    ("reservations", ("call",)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,26 +146,46 @@ def _pairs(texts: Sequence[str], change: Callable[[str], str | None]) -> Any:
 
 
 def _others(database: Database, names: Sequence[str], org: str | None, label: str) -> int:
-    """Names of accounts, and what holds and alerts say of a call."""
+    """Names of accounts and budgets, and what holds and alerts say of a call. Whoever knows budgets reads them anew."""
+    spelled = [spelling for name in names for spelling in _spellings(name)]
     done = 0
-    for table, columns in _NAMING:
-        there = {row[0] for row in database.rows(f"SELECT name FROM pragma_table_info('{table}')")}
-        of_org = " WHERE org = ?" if org is not None and "org" in there else ""
-        if org is not None and not of_org and "series" in there:
-            of_org = " WHERE series IN (SELECT series FROM budgets WHERE org = ?)"
-        for column in columns:
-            if column not in there:
-                continue
-            with database:
-                found = database.rows(f"SELECT rowid, {column} FROM {table}{of_org}", [org] if of_org else [])
+    with database, door_open(database):
+        for table, columns in _NAMING:
+            there = {row[0] for row in database.rows(f"SELECT name FROM pragma_table_info('{table}')")}
+            of_org = " AND org = ?" if org is not None and "org" in there else ""
+            if org is not None and not of_org and "series" in there:
+                of_org = " AND series IN (SELECT series FROM budgets WHERE org = ?)"
+            for column in there.intersection(columns):
+                naming = " OR ".join([f"instr({column}, ?) > 0"] * len(spelled))
+                found = database.rows(
+                    f"SELECT rowid, {column} FROM {table} WHERE ({naming}){of_org}",
+                    [*spelled, *([org] if of_org else [])],
+                )
                 changed = [(new, row) for row, text in found if (new := _renamed(text, names, label)) != text]
                 database.many(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", changed)
-            done += len(changed)
+                done += len(changed)
+        if done:
+            database.execute(BUMP)
     return done
 
 
-def _renamed(text: str | None, names: Sequence[str], label: str) -> str | None:
-    return label if text in names else scrubbed(text, names, label) if text and text[0] in "[{" else text
+def _spellings(name: str) -> set[str]:
+    """A name as it is, and as JSON has it inside of its quotes."""
+    return {name, json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1]}
+
+
+def _renamed(text: str, names: Sequence[str], label: str) -> str:
+    """A text with the person's name replaced where it stands alone, as a string of JSON, or as in `user=ann,agent=a`.
+
+    The rest stays to the letter: the key of an account is compared as text.
+    """
+    for name in names:
+        if text == name:
+            return label
+        for spelled in _spellings(name):
+            text = text.replace(f'"{spelled}"', f'"{label}"')
+            text = re.sub(rf"""\buser={re.escape(spelled)}(?=[,"' ]|$)""", f"user={label}", text)
+    return text
 
 
 def _leave_no_trace(database: Database) -> None:
