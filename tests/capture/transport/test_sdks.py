@@ -8,6 +8,7 @@ import contextlib
 import gc
 import io
 import json
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -516,6 +517,30 @@ def pydantic_ai_agent(url: str) -> Any:
 
     model = OpenAIChatModel("gpt-4o-mini", provider=OpenAIProvider(base_url=f"{url}/v1", api_key=KEY))
     return Agent(model).run_sync("Hello").output
+
+
+def _litellm(url: str, call: str = "completion", **how: Any) -> Any:
+    """LiteLLM with the prices it ships: it would ask the network for newer ones when it is imported."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+
+    asked = {**ASK, "model": "openai/gpt-4o-mini", **how}
+    return getattr(litellm, call)(api_base=f"{url}/v1", api_key=KEY, max_retries=0, **asked)
+
+
+@shape("litellm", "openai", "/chat/completions")
+def litellm_completion(url: str) -> Any:
+    return _litellm(url).choices[0].message.content
+
+
+@shape("litellm", "openai", "/chat/completions", stream=True)
+def litellm_stream(url: str) -> Any:
+    return [one.choices[0].delta.content for one in _litellm(url, stream=True)]
+
+
+@shape("litellm", "openai", "/chat/completions")
+async def litellm_acompletion(url: str) -> Any:
+    return (await _litellm(url, "acompletion")).choices[0].message.content
 
 
 @pytest.fixture(scope="module", autouse=True)
