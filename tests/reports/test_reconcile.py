@@ -93,6 +93,7 @@ def test_missing_extra_and_differing_days(tmp_path: Path, store: Store, put) -> 
     }
     assert sum(pair.gap for pair in found.pairs) == found.billed - found.seen == (325 - 265) * CENT
     assert found.covered == 250 * CENT
+    assert sentence(found).endswith("The ledger has $0.15 that is not on it.")
 
 
 def test_anthropics_costs_are_cents(tmp_path: Path, store: Store, put) -> None:

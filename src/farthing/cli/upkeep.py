@@ -54,10 +54,12 @@ def forget(app: App, user: str, org: str | None, yes: bool) -> None:
     with app.store() as store:
         done = store.forget(*names, org=org)
     page = Page()
-    page.line(Span(f"{plural(done.events, 'event')} changed", "strong"), f", now of {done.label}")
-    page.line(
-        f"{plural(done.segments, 'segment')} rewritten, {plural(done.others, 'other entry', 'other entries')} changed"
-    )
+    if done.events or done.others:
+        others = plural(done.others, "other entry", "other entries")
+        page.line(Span(f"{plural(done.events, 'event')} changed", "strong"), f", now of {done.label}")
+        page.line(f"{plural(done.segments, 'segment')} rewritten, {others} changed")
+    else:
+        page.line(Span("nothing to forget", "strong"), f": this ledger has no user {user!r}")
     app.show(page, asdict(done))
 
 

@@ -23,18 +23,18 @@ MOSTLY = 90
 
 
 def sentence(found: Reconciled) -> str:
-    """What to say about the bill."""
+    """What to say about the bill, in cents as bills are."""
     of = "usage at our prices" if found.priced_by_us else "bill"
     if not found.ledger:
         dearest = max(_models(found.pairs), key=lambda one: one.billed, default=None)
         first = f", {share(dearest.billed, found.billed)} of it {dearest.name}" if dearest and found.billed else ""
-        return f"This {of} comes to {money(found.billed)}{first}; the ledger has nothing of these days."
+        return f"This {of} comes to {money(found.billed, 2)}{first}; the ledger has nothing of these days."
     rest = found.billed - found.covered
     part = share(found.covered, found.billed) or "0 %"
-    words = f"We see {part} of this {of}: {money(found.covered)} of {money(found.billed)}"
-    if not rest:
-        return f"{words}."
-    return f"{words}; the rest, {money(rest)}, {_whose(found, rest)}."
+    words = f"We see {part} of this {of}: {money(found.covered, 2)} of {money(found.billed, 2)}"
+    words += f"; the rest, {money(rest, 2)}, {_whose(found, rest)}." if rest else "."
+    surplus = found.seen - found.covered
+    return f"{words} The ledger has {money(surplus, 2)} that is not on it." if surplus > 0 else words
 
 
 def _whose(found: Reconciled, rest: int) -> str:
