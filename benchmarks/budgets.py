@@ -21,11 +21,11 @@ from benchmarks._measure import claim, percentiles_us
 from farthing.budgets.guard import Guard
 from farthing.event import Attribution, Event, new_id, now_us
 from farthing.ledger import Store, open_ledger
-from farthing.ledger.holds import Ask
-from farthing.ledger.plans import ENTRY
+from farthing.ledger.holds import KEEP, Ask
+from farthing.ledger.plans import END, ENTRY, HOLD, SETTLE
 from farthing.ledger.rows import prepare
 from farthing.ledger.writer import INSERT
-from farthing.policy import Amounts, Subject, make_budget
+from farthing.policy import MOST_PICO, Amounts, Subject, make_budget
 from farthing.pricing import price
 from farthing.usage import Usage
 
@@ -89,9 +89,10 @@ def bare(path: Path) -> Callable[[Event], int]:
     connection.create_scalar_function("farthing_writer", lambda: 1, 0)
     cursor = connection.cursor()
     run, many = cursor.execute, cursor.executemany
-    marks = "id, posted, reserved, granted, held, settled, (SELECT value FROM ledger_meta WHERE key = 'budgets')"
     accounts = tuple(row[0] for row in run("SELECT id FROM accounts ORDER BY id").fetchall())
-    select = f"SELECT {marks} FROM accounts WHERE id IN ({','.join('?' * len(accounts))}) ORDER BY id"
+    limit = 100_000 * 10**12
+    held = [(account, EXPECTED.usd, limit) for account in accounts]
+    settled = [(account, ACTUAL, EXPECTED.usd, -MOST_PICO, limit * 8 // 10 - ACTUAL) for account in accounts]
     holds = str([[account, EXPECTED.usd] for account in accounts]).replace(" ", "")
     moves = str([[account, ACTUAL, -(EXPECTED.usd or 0), 0] for account in accounts]).replace(" ", "")
     call = (
@@ -103,28 +104,15 @@ def bare(path: Path) -> Callable[[Event], int]:
         key, row = new_id(), prepare(one, None).row
         started = time.perf_counter_ns()
         run("BEGIN IMMEDIATE")
-        kept = run(select, accounts).fetchall()
-        number = run(
-            "INSERT INTO reservations (key, org, state, at_us, expires_us, usd, tokens, calls, holds, call)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
-            (key, "default", "dispatched", one.at_us, one.at_us + 600_000_000, *EXPECTED, holds, call),
-        ).fetchall()[0][0]
-        many("UPDATE accounts SET reserved = ? WHERE id = ?", [(row[2] + EXPECTED.usd, row[0]) for row in kept])
+        many(HOLD, held)
+        run(KEEP, (key, "default", "dispatched", one.at_us, one.at_us + 600_000_000, *EXPECTED, holds, call))
+        number = connection.last_insert_rowid()
         run(ENTRY, (one.at_us, "reserve", number, None, moves))
         run("COMMIT")
         run("BEGIN IMMEDIATE")
-        run(
-            "SELECT number, state, at_us, expires_us, usd, tokens, calls, holds, call FROM reservations"
-            " WHERE key = ? AND org = ?",
-            (key, "default"),
-        ).fetchall()
+        run(END, (number, key, "default", holds))
         run(INSERT, row)
-        kept = run(select, accounts).fetchall()
-        many(
-            "UPDATE accounts SET posted = ?, reserved = ?, held = ?, settled = ? WHERE id = ?",
-            [(row[1] + ACTUAL, row[2] - EXPECTED.usd, row[4], row[5], row[0]) for row in kept],
-        )
-        run("UPDATE reservations SET state = ? WHERE number = ?", ("settled", number))
+        many(SETTLE, settled)
         run(ENTRY, (one.at_us, "settle", number, one.id, moves))
         run("COMMIT")
         return time.perf_counter_ns() - started

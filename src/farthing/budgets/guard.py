@@ -242,12 +242,12 @@ class Guard(Desk):
                 held.append(block)
             if covering:
                 answer = self._answer(accounts, ask, covering, expected.amounts)
-            passed = not isinstance(answer, tuple)
+            passed = answer is None or isinstance(answer, Hold)
         finally:
             if not passed:
                 for block in held:
                     block.free(expected.amounts)
-        if isinstance(answer, tuple):
+        if answer is not None and not isinstance(answer, Hold):
             other = self._after_refusal(answer, model, tries)
             if other is None:
                 raise exceeded(answer)

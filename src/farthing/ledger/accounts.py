@@ -8,7 +8,7 @@ from typing import Any
 
 from farthing.errors import InputError, LedgerError
 from farthing.event import now_us
-from farthing.ledger import audit, controls, holds, policies
+from farthing.ledger import audit, controls, holds, plans, policies
 from farthing.ledger.audit import Audit
 from farthing.ledger.controls import Control, Controls
 from farthing.ledger.engine import Database
@@ -106,7 +106,7 @@ class Accounts:
         """The hold; or the refusals, and nothing is held; or a Conflict: the key names a hold of other amounts."""
         _must_fit(ask.amounts)
         try:
-            return self._writer.transact(lambda db: holds.reserve(db, self._writer, ask))
+            return self._writer.transact(lambda db: plans.reserve(db, self._writer, ask))
         except UnicodeEncodeError as error:
             raise LedgerError(f"a hold {ask.key!r} is for names that are no text: {error}") from error
 
@@ -120,10 +120,10 @@ class Accounts:
         late: list[Outcome] = ["added"] * len(prepared)
         writer, at = self._writer, now_us()
         try:
-            return writer.transact(lambda db: holds.settle(db, writer, key, org, prepared, at), late=late)
+            return writer.transact(lambda db: plans.settle(db, writer, key, org, prepared, at), late=late)
         except UnicodeEncodeError:
             clean = [cleaned(one) for one in prepared]
-            return writer.transact(lambda db: holds.settle(db, writer, key, org, clean, at), late=late)
+            return writer.transact(lambda db: plans.settle(db, writer, key, org, clean, at), late=late)
 
     def release(self, key: str, org: str = "default") -> bool:
         """Whether the hold was freed: only one whose call never left can be."""

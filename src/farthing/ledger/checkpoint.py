@@ -42,8 +42,8 @@ class Checkpointer:
         self._database: Database | None = None
         self._thread: threading.Thread | None = None
 
-    def committed(self, pages: int) -> None:
-        """A commit has made the log `pages` long."""
+    def committed(self, _connection: object, _name: str, pages: int) -> int:
+        """A commit has made the log `pages` long. 0, as SQLite's hook for it asks for."""
         self.pages = pages
         if pages < PASSIVE_PAGES:
             self._next = PASSIVE_PAGES
@@ -54,6 +54,7 @@ class Checkpointer:
             if self._thread is None and not self._stop:
                 self._thread = threading.Thread(target=self._run, name="farthing-checkpoint", daemon=True)
                 self._thread.start()
+        return 0
 
     def wait_for_room(self, patience_s: float = 1.0) -> None:
         """Return when the log is well below its bound, or after `patience_s`: a reader can hold it up."""

@@ -12,7 +12,7 @@ from typing import Any
 from farthing.errors import InputError, LedgerBusy
 from farthing.ledger import duck
 from farthing.ledger.engine import Database
-from farthing.ledger.policies import BUMP
+from farthing.ledger.sheet import BUMP
 from farthing.ledger.seal import Step, no_step, same, write_segment
 from farthing.ledger.segments import (
     Sealed,

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast
 
 from farthing.event import EMPTY, Event, new_id
-from farthing.ledger import plans
 from farthing.ledger.engine import Database
-from farthing.ledger.plans import ENTRY, Kept, Places, Plan, call_text, holds_text, plan_for
 from farthing.ledger.rows import Prepared, prepare, to_json
-from farthing.ledger.sheet import Book, Line, Sheet, record_alert, refusal_of, subject_from
+from farthing.ledger.sheet import SWEEP_US, Book, Line, Sheet, record_alert, refusal_of, subject_from
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
 from farthing.policy import Amounts, Refusal, Rule, Subject, fits, unfit
@@ -25,14 +23,34 @@ from farthing.usage import Usage
 State = Literal["held", "dispatched", "settled", "released", "expired"]
 """held: not yet gone; dispatched: gone, its end not known; settled, released (never went), expired: over."""
 
-SWEEP_US = 1_000_000
-"""Holds that are due are looked for at most so often, and whenever a call would be refused."""
 LOT = 100
 KEEP_US = 7 * 86_400 * 1_000_000
 """Ended holds are remembered so long, so that a repeated message finds them."""
 
 _FIND = "SELECT number, state, at_us, expires_us, usd, tokens, calls, holds, call FROM reservations"
 _OPEN = ("held", "dispatched")
+KEEP = (
+    "INSERT INTO reservations (key, org, state, at_us, expires_us, usd, tokens, calls, holds, call)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+class Kept(NamedTuple):
+    """A reservation as the ledger has it; `holds` and `call` are JSON."""
+
+    number: int
+    state: str
+    at_us: int
+    expires_us: int
+    usd: int | None
+    tokens: int
+    calls: int
+    holds: str
+    call: str
+
+
+Places = tuple[tuple[int, int], ...]
+"""(account, amount) of each budget that a hold counts against, in the order of their accounts."""
 
 
 class Ask(NamedTuple):
@@ -53,10 +71,14 @@ class Ask(NamedTuple):
     fresh: bool = False
     call: Mapping[str, Any] = EMPTY
 
+    @property
+    def state(self) -> State:
+        """What the hold will be."""
+        return "dispatched" if self.gone else "held"
 
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A hold as the ledger has it. `places`: (account, amount) of each budget that it counts against."""
+
+class Hold(NamedTuple):
+    """A hold as the ledger has it."""
 
     key: str
     org: str
@@ -64,7 +86,6 @@ class Hold:
     amounts: Amounts
     at_us: int
     expires_us: int
-    places: Places = ()
 
 
 class Conflict(NamedTuple):
@@ -73,15 +94,13 @@ class Conflict(NamedTuple):
     known: Hold
 
 
-def _places(known: Kept) -> list[list[int]]:
-    found: list[list[int]] = json.loads(known.holds)
-    return found
+def _places(known: Kept) -> Places:
+    return tuple((account, amount) for account, amount in json.loads(known.holds))
 
 
 def _hold_of(known: Kept, key: str, org: str) -> Hold:
-    places = tuple((account, amount) for account, amount in _places(known))
-    amounts = Amounts(known.usd, known.tokens, known.calls)
-    return Hold(key, org, cast(State, known.state), amounts, known.at_us, known.expires_us, places)
+    state, amounts = cast(State, known.state), Amounts(known.usd, known.tokens, known.calls)
+    return Hold(key, org, state, amounts, known.at_us, known.expires_us)
 
 
 def _find(database: Database, key: str, org: str) -> Kept | None:
@@ -101,20 +120,14 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     The same key again: the hold that it named, or a Conflict where the amounts or the budgets differ.
     """
     book = writer.book
-    org = ask.subject.who.org
-    if not ask.fresh and (known := _find(database, ask.key, org)) is not None:
+    if not ask.fresh and (known := _find(database, ask.key, ask.subject.who.org)) is not None:
         return _again(database, book, known, ask)
-    if ask.at_us >= book.next_sweep_us or ask.at_us < book.next_sweep_us - SWEEP_US:
+    if not book.swept(ask.at_us):
         expire(database, writer, ask.at_us)
         _prune(database, book, ask.at_us)
         book.next_sweep_us = ask.at_us + SWEEP_US
-    plan = plan_for(book, ask.subject, ask.at_us)
-    if plan is not None and (held := plans.hold(database, plan, ask.amounts)) is not None:
-        number = _keep(database, ask, held[0], plan)
-        database.execute(ENTRY, (ask.at_us, "reserve", number, None, held[1]))
-        book.remember(number, ask.amounts, held[0])
-        return Hold(ask.key, org, _state(ask), ask.amounts, ask.at_us, ask.expires_us, held[0])
-    covering = book.current(database).covering(ask.subject)
+    rules = book.current(database)
+    covering = rules.covering(ask.subject)
     sheet = Sheet(database, book, ask.at_us)
     sheet.fetch_all(covering, ask.at_us)
     lines, refusals = _weigh(sheet, covering, ask)
@@ -130,6 +143,12 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     return _hold(sheet, ask, lines)
 
 
+def names_of(subject: Subject) -> dict[str, Any]:
+    """Whose call it is, as a reservation keeps it; `subject_from` reads it."""
+    names = {"provider": subject.provider, "model": subject.model, "requested": subject.requested}
+    return {**names, "who": subject.who.to_dict()}
+
+
 def _again(database: Database, book: Book, known: Kept, ask: Ask) -> Hold | Conflict:
     """What asking once more comes to: the same hold, which may leave by now; in other budgets or amounts: Conflict."""
     hold = _hold_of(known, ask.key, ask.subject.who.org)
@@ -140,7 +159,7 @@ def _again(database: Database, book: Book, known: Kept, ask: Ask) -> Hold | Conf
         return Conflict(hold)
     if ask.gone and hold.state == "held":
         database.execute("UPDATE reservations SET state = 'dispatched' WHERE number = ?", (known.number,))
-        return replace(hold, state="dispatched")
+        return hold._replace(state="dispatched")
     return hold
 
 
@@ -176,43 +195,14 @@ def _tell(sheet: Sheet, refusals: list[tuple[Refusal, Rule, str]]) -> bool:
 
 
 def _hold(sheet: Sheet, ask: Ask, lines: list[tuple[Line, int]]) -> Hold:
-    places = []
     for line, amount in lines:
         line.reserved += amount
-        places.append((line.id, amount))
-    places.sort()
-    number = _keep(sheet.database, ask, tuple(places), None)
-    sheet.flush("reserve", reservation=number)
-    org = ask.subject.who.org
-    return Hold(ask.key, org, _state(ask), ask.amounts, ask.at_us, ask.expires_us, tuple(places))
-
-
-def _state(ask: Ask) -> State:
-    return "dispatched" if ask.gone else "held"
-
-
-def _keep(database: Database, ask: Ask, places: Places, plan: Plan | None) -> int:
-    """A new reservation's number."""
-    usd, tokens, calls = ask.amounts
-    call = call_text(plan, ask.subject, ask.call)
-    row = (
-        ask.key,
-        ask.subject.who.org,
-        _state(ask),
-        ask.at_us,
-        ask.expires_us,
-        usd,
-        tokens,
-        calls,
-        holds_text(places),
-        call,
-    )
-    found = database.rows(
-        "INSERT INTO reservations (key, org, state, at_us, expires_us, usd, tokens, calls, holds, call)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
-        row,
-    )
-    return int(found[0][0])
+    places = tuple(sorted((line.id, amount) for line, amount in lines))
+    text = f"[{','.join([f'[{account},{amount}]' for account, amount in places])}]"
+    call = to_json({**ask.call, **names_of(ask.subject)})
+    row = (ask.key, ask.subject.who.org, ask.state, ask.at_us, ask.expires_us, *ask.amounts, text, call)
+    sheet.flush("reserve", reservation=sheet.database.insert(KEEP, row))
+    return Hold(ask.key, ask.subject.who.org, ask.state, ask.amounts, ask.at_us, ask.expires_us)
 
 
 def _with_approval(sheet: Sheet, refusal: Refusal) -> Refusal:
@@ -273,7 +263,7 @@ def top_up(
     if _tell(sheet, refusals):
         sheet.flush("open")
         return tuple(refusal for refusal, _, _ in refusals)
-    held = dict(_hold_of(known, key, org).places)
+    held = dict(_places(known))
     for line, amount in lines:
         line.reserved += amount
         held[line.id] = held.get(line.id, 0) + amount
@@ -284,7 +274,7 @@ def top_up(
         (*raised, to_json([[a, h] for a, h in held.items()]), known.number),
     )
     sheet.flush("top_up", reservation=known.number)
-    return Hold(key, org, cast(State, known.state), raised, known.at_us, known.expires_us, tuple(held.items()))
+    return _hold_of(known, key, org)._replace(amounts=raised)
 
 
 def release(database: Database, writer: Writer, key: str, org: str, now_us: int) -> bool:
@@ -294,7 +284,7 @@ def release(database: Database, writer: Writer, key: str, org: str, now_us: int)
         return False
     _end(database, known, "released")
     sheet = Sheet(database, writer.book, now_us)
-    _free(sheet, known)
+    _free(sheet, _places(known))
     sheet.flush("release", reservation=known.number)
     return True
 
@@ -307,41 +297,36 @@ def settle(
     They are dated as the hold was. A second settlement finds its events known. Where the hold had expired after its
     call left, they correct what was posted as estimated. Without a hold they are kept and posted all the same.
     """
+    book = writer.book
     known = _find(database, key, org)
     if known is not None:
-        entries = [_dated(entry, known.at_us) for entry in entries]
+        entries = [dated(entry, known.at_us) for entry in entries]
     news: list[Event] = []
     if known is not None and known.state in ("expired", "settled"):
         outcomes = _settled_late(database, writer, entries, known, key, news)
     else:
         outcomes = writer.insert(database, entries, news)
-    number = None if known is None else known.number
-    if known is not None and known.state in _OPEN and len(news) == 1 and news[0].corrects is None:
-        moves = plans.settle(database, writer.book, news[0], known)
-        if moves is not None:
-            _end(database, known, "settled")
-            database.execute(ENTRY, (now_us, "settle", number, news[0].id, moves))
-            return outcomes
-    sheet = Sheet(database, writer.book, now_us)
-    places: list[list[int]] = []
+    sheet = Sheet(database, book, now_us)
+    places: Places = ()
     if known is not None and known.state in _OPEN:
         places = _places(known)
         sheet.fetch([account for account, _ in places])
-        _free(sheet, known)
+        _free(sheet, places)
     if known is not None and known.state != "settled":
         _end(database, known, "settled")
-    if news and writer.book.current(database):
+    if news and book.current(database):
         sheet.post(news)
     for account, amount in places:
         line = sheet.line(account)
         line.held += amount
         line.settled += max(0, line.posted - line.before[0])
+    number = None if known is None else known.number
     sheet.flush("settle", reservation=number, event=news[0].id if news else None)
     return outcomes
 
 
-def _free(sheet: Sheet, known: Kept) -> None:
-    for account, amount in _places(known):
+def _free(sheet: Sheet, places: Places) -> None:
+    for account, amount in places:
         sheet.line(account).reserved -= amount
 
 
@@ -349,7 +334,8 @@ def _end(database: Database, known: Kept, state: State) -> None:
     database.execute("UPDATE reservations SET state = ? WHERE number = ?", (state, known.number))
 
 
-def _dated(entry: Prepared, at_us: int) -> Prepared:
+def dated(entry: Prepared, at_us: int) -> Prepared:
+    """The entry, its event dated so."""
     if entry.event.at_us == at_us:
         return entry
     return prepare(replace(entry.event, at_us=at_us), entry.price_record)
@@ -412,7 +398,7 @@ def expire(database: Database, writer: Writer, now_us: int, limit: int = LOT) ->
         known = _find(database, key, org)
         assert known is not None
         sheet = Sheet(database, writer.book, now_us)
-        _free(sheet, known)
+        _free(sheet, _places(known))
         _end(database, known, "expired")
         if known.state == "held":
             sheet.flush("expire", reservation=known.number)

@@ -8,10 +8,11 @@ from typing import Any
 from farthing.event import Event
 from farthing.ledger import duck
 from farthing.ledger.duck import FileGone
+from farthing.ledger.engine import Database
 from farthing.ledger.keys import observed_digest
 from farthing.ledger.pages import LISTED
 from farthing.ledger.rows import COLUMNS, Prepared, to_event
-from farthing.ledger.segments import Rows, Sealed, Segment, look, nothing
+from farthing.ledger.segments import Sealed, Segment, look, nothing
 
 _TRIES = 5
 
@@ -21,10 +22,13 @@ class Known:
 
     def __init__(self, path: str) -> None:
         self._sealed = nothing(path)
+        self._moment: object = None
 
-    def look(self, rows: Rows) -> Sealed:
-        """The sealed part as of the transaction of `rows`."""
-        self._sealed = look(rows, self._sealed)
+    def look(self, database: Database) -> Sealed:
+        """The sealed part as of the transaction. Sealing is done by other connections than the writer's."""
+        if self._moment is not database.moment:
+            self._sealed = look(database.rows, self._sealed)
+            self._moment = database.moment
         return self._sealed
 
 

@@ -1,85 +1,96 @@
 """The ordinary call, quickly: accounts that are open, room in all of them, no threshold passed, nothing out of order.
 
-A plan knows the accounts of one caller and model while their windows last. Whatever is not ordinary is left to `holds`,
-which does the same step by step; both come to the same, and a test holds that.
+A plan knows the accounts of one caller and model while their windows last. Nothing is read: each account is changed
+where it is as the plan says, and where one is not, the transaction is begun again and left to `holds`, which does the
+same step by step; both come to the same, and a test holds that.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from farthing.event import Event
+from farthing.ledger import holds
 from farthing.ledger.engine import Database
-from farthing.ledger.rows import to_json
+from farthing.ledger.holds import KEEP, Ask, Conflict, Hold, State, dated, names_of
+from farthing.ledger.rows import Prepared, to_json
 from farthing.ledger.sheet import Book
-from farthing.policy import MOST_PICO, UNITS_OF_BUDGETS, Amounts, Rule, Subject, amounts_of, unfit
+from farthing.ledger.store import Outcome
+from farthing.ledger.writer import Writer
+from farthing.policy import MOST_PICO, UNITS_OF_BUDGETS, Amounts, Refusal, Rule, Subject, amounts_of, subject_of, unfit
 
 _KNOWN = 4096
-_SELECT = (
-    "SELECT id, posted, reserved, granted, held, settled, (SELECT value FROM ledger_meta WHERE key = 'budgets')"
-    " FROM accounts WHERE id IN ({}) ORDER BY id"
+_MOST_AMOUNT = 10**17
+"""Of one call: $100,000. Sums of up to `MOST_PICO` then stay within 64 bits."""
+
+# A sum beyond 64 bits is kept as text, which for SQLite is greater than any number: these leave it alone.
+HOLD = (
+    "UPDATE accounts SET reserved = reserved + ?2"
+    f" WHERE id = ?1 AND posted + reserved + ?2 <= granted + ?3 AND reserved <= {MOST_PICO}"
 )
-_HOLD = "UPDATE accounts SET reserved = ? WHERE id = ?"
-_SETTLE = "UPDATE accounts SET posted = ?, reserved = ?, held = ?, settled = ? WHERE id = ?"
+"""(account, amount, limit)"""
+SETTLE = (
+    "UPDATE accounts SET posted = posted + ?2, reserved = reserved - ?3, held = held + ?3, settled = settled + ?2"
+    " WHERE id = ?1 AND posted >= ?4 AND posted < ?5"
+    f" AND reserved <= {MOST_PICO} AND held <= {MOST_PICO} AND settled <= {MOST_PICO}"
+)
+"""(account, amount, what was held, posted at least, posted below)"""
+END = (
+    "UPDATE reservations SET state = 'settled'"
+    " WHERE number = ? AND key = ? AND org = ? AND holds = ? AND state IN ('held', 'dispatched')"
+)
 ENTRY = "INSERT INTO entries (at_us, kind, reservation, event, moves) VALUES (?, ?, ?, ?, ?)"
 
-Update = tuple[int, ...]
 
-
-class Kept(NamedTuple):
-    """A reservation as the ledger has it; `holds` and `call` are JSON."""
-
-    number: int
-    state: str
-    at_us: int
-    expires_us: int
-    usd: int | None
-    tokens: int
-    calls: int
-    holds: str
-    call: str
-
-
-_UNKNOWN: tuple[Any, Any] = (None, ())
-
-
-class Term:
-    """One account of a plan: what of a call counts in it, and what it may come to."""
-
-    __slots__ = ("limit", "lowest", "marks", "unit")
-
-    def __init__(self, rule: Rule) -> None:
-        self.unit = UNITS_OF_BUDGETS.index(rule.budget.unit)
-        self.limit = rule.budget.limit or 0
-        self.marks = tuple(int(mark) for _, mark in rule.marks)
-        self.lowest = min(self.marks, default=MOST_PICO)
+_Term = tuple[int, int, int, int, int]
+"""An account, the unit it counts, its limit; from where to where its next threshold is not passed."""
+_SPENT, _HELD = "utc", "UTC"
 
 
 class Plan:
     """The accounts of one caller and model, in the order of their numbers, while `since_us <= at < until_us`."""
 
-    __slots__ = ("generation", "ids", "names_json", "select", "since_us", "subject", "terms", "until_us")
+    __slots__ = (
+        "accounts",
+        "held",
+        "key",
+        "limits",
+        "marks",
+        "names_json",
+        "places",
+        "settled",
+        "since_us",
+        "subject",
+        "units",
+        "until_us",
+    )
 
-    def __init__(
-        self, subject: Subject, generation: str, found: Sequence[tuple[int, Term]], span: tuple[int, int]
-    ) -> None:
+    def __init__(self, subject: Subject, terms: Sequence[_Term], span: tuple[int, int]) -> None:
         self.subject = subject
-        self.generation = generation
-        self.ids = tuple(account for account, _ in found)
-        self.terms = tuple(term for _, term in found)
+        self.key = _key(subject)
+        self.accounts = tuple([term[0] for term in terms])
+        self.limits = tuple([term[:3] for term in terms])
+        self.marks = tuple([(account, unit, low, high) for account, unit, _, low, high in terms])
+        self.units = tuple({term[1] for term in terms})
         self.since_us, self.until_us = span
-        self.select = _SELECT.format(",".join("?" * len(self.ids)))
-        self.names_json = to_json(_names(subject))
+        self.names_json = to_json(names_of(subject))
+        # JSON with a letter for the amount in each unit, a capital one for what was held.
+        self.places, self.held, self.settled = (
+            f"[{','.join([shape.format(term[0], _SPENT[term[1]], _HELD[term[1]]) for term in terms])}]"
+            for shape in ("[{0},{2}]", "[{0},0,{2},0]", "[{0},{1},-{2},0]")
+        )
 
 
-def plan_for(book: Book, subject: Subject, at_us: int) -> Plan | None:
-    """The plan of a call, or None where there is none: an account is not open yet, or a budget wants a closer look."""
-    key = (id(subject.who), *subject[1:])
+def plan_for(database: Database, book: Book, subject: Subject, at_us: int) -> Plan | None:
+    """The plan of a call, or None where there is none: an account is not open yet, or a budget wants a closer look.
+
+    The book must be current.
+    """
+    key = _key(subject)
     known: Plan | None = book.plans.get(key)
-    if known is None or not known.since_us <= at_us < known.until_us or known.generation != book.generation:
-        known = _made(book, subject, at_us)
+    if known is None or not known.since_us <= at_us < known.until_us:
+        known = _made(database, book, subject, at_us)
         if known is None:
             book.plans.pop(key, None)
             return None
@@ -89,9 +100,29 @@ def plan_for(book: Book, subject: Subject, at_us: int) -> Plan | None:
     return known
 
 
-def _made(book: Book, subject: Subject, at_us: int) -> Plan | None:
+def forget(book: Book, plan: Plan) -> None:
+    """Make it anew when it is asked for again: it was not as it said."""
+    book.plans.pop(plan.key, None)
+
+
+def _is_of(event: Event, subject: Subject) -> bool:
+    who, provider, model, requested = subject
+    return (
+        event.attribution is who
+        and event.model == model
+        and event.provider == provider
+        and event.requested_model == requested
+    )
+
+
+def _key(subject: Subject) -> tuple[Any, ...]:
+    who, provider, model, requested = subject
+    return id(who), provider, model, requested
+
+
+def _made(database: Database, book: Book, subject: Subject, at_us: int) -> Plan | None:
     since, until = 0, 2**63
-    found: list[tuple[int, Term]] = []
+    terms: list[_Term] = []
     for rule, key in book.rules.covering(subject):
         budget = rule.budget
         if budget.limit is None or budget.window == "call" or unfit(rule, subject, Amounts(0, 0, 0)) is not None:
@@ -101,91 +132,120 @@ def _made(book: Book, subject: Subject, at_us: int) -> Plan | None:
         if account is None:
             return None
         since, until = max(since, start), until if end is None else min(until, end)
-        found.append((account, Term(rule)))
-    return Plan(subject, book.generation, sorted(found, key=_number), (since, until)) if found else None
+        terms.append(_term(database, rule, account))
+    return Plan(subject, sorted(terms), (since, until)) if terms else None
 
 
-def _number(pair: tuple[int, Term]) -> int:
-    return pair[0]
+def _term(database: Database, rule: Rule, account: int) -> _Term:
+    posted = int(database.rows("SELECT posted FROM accounts WHERE id = ?", (account,))[0][0])
+    marks = [int(mark) for _, mark in rule.marks]
+    low = max((mark for mark in marks if mark <= posted), default=-MOST_PICO)
+    high = min((mark for mark in marks if mark > posted), default=MOST_PICO)
+    return (account, UNITS_OF_BUDGETS.index(rule.budget.unit), rule.budget.limit or 0, low, min(high, MOST_PICO))
 
 
-Places = tuple[tuple[int, int], ...]
-"""(account, amount) of each budget that a hold counts against, in the order of their accounts."""
+class Made(NamedTuple):
+    """A hold that this process has made by a plan: its reservation's number, and what it holds, as JSON too."""
+
+    number: int
+    at_us: int
+    amounts: Amounts
+    holds: str
+    plan: Plan
 
 
-def hold(database: Database, plan: Plan, amounts: Amounts) -> tuple[Places, str] | None:
-    """(places, moves as JSON) once the amounts are held in every account; None: nothing was done, look closer."""
-    rows = database.rows(plan.select, plan.ids)
-    if len(rows) != len(plan.ids) or rows[0][6] != plan.generation or amounts[0] is None:
+def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
+    """As `holds.reserve`."""
+    book, subject = writer.book, ask.subject
+    org = subject.who.org
+    if book.swept(ask.at_us) and (ask.fresh or holds.find(database, ask.key, org) is None):
+        book.current(database)
+        plan = plan_for(database, book, subject, ask.at_us)
+        if plan is not None and _fits(plan, ask.amounts):
+            hold = _hold(database, book, plan, ask, org)
+            if hold is not None:
+                return hold
+            database.restart()
+    return holds.reserve(database, writer, ask)
+
+
+def _fits(plan: Plan, amounts: Amounts) -> bool:
+    """Whether a plan is for such amounts: known, small enough, and something in each account."""
+    for unit in plan.units:
+        amount = amounts[unit]
+        if not amount or amount > _MOST_AMOUNT:
+            return False
+    return True
+
+
+def _hold(database: Database, book: Book, plan: Plan, ask: Ask, org: str) -> Hold | None:
+    """The hold; None: some account has no room for it, and the transaction is to be begun again."""
+    key, at_us, expires_us, amounts = ask.key, ask.at_us, ask.expires_us, ask.amounts
+    usd, tokens, calls = said = tuple(amounts)
+    rows = [(account, said[unit], limit) for account, unit, limit in plan.limits]
+    if database.many(HOLD, rows) != len(rows):
         return None
-    updates: list[Update] = []
-    moves: list[str] = []
-    try:
-        for (account, posted, reserved, granted, _, _, _), term in zip(rows, plan.terms, strict=True):
-            amount: int = amounts[term.unit]  # type: ignore[assignment]
-            if not amount:
-                continue
-            after = reserved + amount
-            if posted + after > term.limit + granted or after > MOST_PICO:
-                return None
-            updates.append((after, account))
-            moves.append(f"[{account},0,{amount},0]")
-    except TypeError:  # a sum beyond 64 bits, kept as text
-        return None
-    if updates:
-        database.many(_HOLD, updates)
-    places = tuple([(account, amounts[term.unit] or 0) for account, term in zip(plan.ids, plan.terms, strict=True)])
-    return places if len(updates) == len(places) else tuple(p for p in places if p[1]), f"[{','.join(moves)}]"
+    places, moves = plan.places, plan.held
+    for unit in plan.units:
+        letter, amount = _HELD[unit], str(said[unit])
+        places, moves = places.replace(letter, amount), moves.replace(letter, amount)
+    state: State = "dispatched" if ask.gone else "held"
+    row = (key, org, state, at_us, expires_us, usd, tokens, calls, places, _call_text(plan, ask))
+    number = database.insert(KEEP, row)
+    database.run(ENTRY, (at_us, "reserve", number, None, moves))
+    book.remember(org, key, Made(number, at_us, amounts, places, plan))
+    return Hold(key, org, state, amounts, at_us, expires_us)
 
 
-def holds_text(places: Places) -> str:
-    """Places as JSON."""
-    return f"[{','.join([f'[{account},{amount}]' for account, amount in places])}]"
-
-
-def call_text(plan: Plan | None, subject: Subject, call: Mapping[str, Any]) -> str:
+def _call_text(plan: Plan, ask: Ask) -> str:
     """What an event can be made of, should the call's end never be heard of."""
-    if plan is None or call.get("context"):
-        return to_json({**call, **_names(subject)})
+    call = ask.call
+    if call.get("context"):
+        return to_json({**call, **names_of(ask.subject)})
     into, out = call.get("input"), call.get("output")
     tokens = f'"input":{"null" if into is None else into},"output":{"null" if out is None else out}'
     return f"{{{tokens},{plan.names_json[1:]}"
 
 
-def _names(subject: Subject) -> dict[str, Any]:
-    names = {"provider": subject.provider, "model": subject.model, "requested": subject.requested}
-    return {**names, "who": subject.who.to_dict()}
+def settle(
+    database: Database, writer: Writer, key: str, org: str, entries: Sequence[Prepared], now_us: int
+) -> list[Outcome]:
+    """As `holds.settle`."""
+    made: Made | None = writer.book.made.pop((org, key), None)
+    if made is not None and len(entries) == 1:
+        became = _settle(database, writer, key, org, made, dated(entries[0], made.at_us), now_us)
+        if became is not None:
+            return became
+        database.restart()
+    return holds.settle(database, writer, key, org, entries, now_us)
 
 
-def settle(database: Database, book: Book, event: Event, kept: Kept) -> str | None:
-    """The moves as JSON once the event is posted and its hold freed; None: nothing was done, look closer."""
-    at_us = event.at_us
-    plan = plan_for(book, Subject(event.attribution, event.provider, event.model, event.requested_model), at_us)
-    if plan is None:
+def _settle(
+    database: Database, writer: Writer, key: str, org: str, made: Made, entry: Prepared, now_us: int
+) -> list[Outcome] | None:
+    """What became of the event; None: something is out of the ordinary, and the transaction is to be begun again."""
+    event, book, plan = entry.event, writer.book, made.plan
+    book.current(database)
+    if book.plans.get(plan.key) is not plan or not _is_of(event, plan.subject):
+        other = plan_for(database, book, subject_of(event), event.at_us)
+        if other is None or other.accounts != plan.accounts:
+            return None
+        plan = other
+    database.run(END, (made.number, key, org, made.holds))
+    if not database.changes():
         return None
-    made, places = book.places.pop(kept.number, _UNKNOWN)
-    if made != (kept.usd, kept.tokens, kept.calls):  # not of this process, or topped up since
-        places = json.loads(kept.holds)
-    rows = database.rows(plan.select, plan.ids)
-    if not len(places) == len(rows) == len(plan.ids) or rows[0][6] != plan.generation:
+    if not writer.insert_new(database, entry):
         return None
-    amounts = amounts_of(event)
-    updates: list[Update] = []
-    moves: list[str] = []
-    try:
-        for row, term, (account, held) in zip(rows, plan.terms, places, strict=True):
-            own, posted, reserved, _, held_before, settled, _ = row
-            amount: int = amounts[term.unit]  # type: ignore[assignment]
-            after = posted + amount
-            held_before += held
-            settled += amount
-            if own != account or amount < 0 or after > MOST_PICO or settled > MOST_PICO or held_before > MOST_PICO:
-                return None
-            if after >= term.lowest and any(posted < mark <= after for mark in term.marks):
-                return None
-            updates.append((after, reserved - held, held_before, settled, account))
-            moves.append(f"[{account},{amount},{-held},0]")
-    except TypeError:  # a sum beyond 64 bits, kept as text
+    spent, freed = tuple(amounts_of(event)), tuple(made.amounts)
+    moves = plan.settled
+    for unit in plan.units:
+        amount: int = spent[unit]  # type: ignore[assignment]
+        if not 0 <= amount <= _MOST_AMOUNT:
+            return None
+        moves = moves.replace(_SPENT[unit], str(amount)).replace(_HELD[unit], str(freed[unit]))
+    rows = [(account, spent[unit], freed[unit], low, high - spent[unit]) for account, unit, low, high in plan.marks]  # type: ignore[operator]
+    if database.many(SETTLE, rows) != len(rows):
+        forget(book, plan)
         return None
-    database.many(_SETTLE, updates)
-    return f"[{','.join(moves)}]"
+    database.run(ENTRY, (now_us, "settle", made.number, event.id, moves))
+    return ["added"]

@@ -14,8 +14,6 @@ from farthing.policy import EACH, Amounts, Budget, Rule, Rules, fits, key_fields
 
 Change = Literal["added", "changed", "unchanged", "removed"]
 
-BUMP = "UPDATE ledger_meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'budgets'"
-"""After it, every process reads the budgets anew."""
 _NEWEST = "SELECT action, series, policy FROM budgets WHERE org = ? AND name = ? ORDER BY version DESC LIMIT 1"
 
 
@@ -108,8 +106,7 @@ def put(database: Database, book: Book, budget: Budget, by: str | None, reason: 
             "SELECT series, seen, latest_us FROM budgets WHERE series = ? LIMIT 1", (old[1],)
         )[0]
     version = _append(database, (now_us, budget.org, budget.name, "set", series, seen, latest, policy, by, reason))
-    database.execute(BUMP)
-    book.current(database)
+    book.change(database)
     if series is None and budget.limit is not None and budget.window != "call":
         rule = next(rule for rule in book.rules.all if rule.series == version)
         sheet = Sheet(database, book, now_us)
@@ -159,8 +156,7 @@ def remove(
         raise InputError(f"no budget {name!r} in organisation {org!r}{_known(database, org)}")
     _, series, policy = found[0]
     _append(database, (now_us, org, name, "removed", series, 0, 0, policy, by, reason))
-    database.execute(BUMP)
-    book.current(database)
+    book.change(database)
     return "removed"
 
 

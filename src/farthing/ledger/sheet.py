@@ -17,7 +17,6 @@ from farthing.ledger.query import field_sql
 from farthing.ledger.sealed_spent import sealed_spent
 from farthing.policy import (
     EACH,
-    Amounts,
     Budget,
     Refusal,
     Rule,
@@ -32,7 +31,12 @@ from farthing.windows import CALENDAR, Span
 
 _INT64 = 2**63 - 1
 _KNOWN_ACCOUNTS = 50_000
+_KNOWN_HOLDS = 1_000
+SWEEP_US = 1_000_000
+"""Holds that are due are looked for at most so often, and whenever a call would be refused."""
 GENERATION = "SELECT value FROM ledger_meta WHERE key = 'budgets'"
+BUMP = "UPDATE ledger_meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'budgets'"
+"""After it, every process reads the budgets anew."""
 ACTIVE = """
 SELECT org, name, series, seen, latest_us, policy, version FROM budgets b
 WHERE version = (SELECT max(version) FROM budgets n WHERE n.org = b.org AND n.name = b.name) AND action <> 'removed'
@@ -123,17 +127,26 @@ class Book:
         self.pruned = 0  # the last reservation that was looked at for being forgotten
         self.listeners: tuple[Listener, ...] = ()
         self.plans: dict[Any, Any] = {}  # of plans.py
-        self.places: dict[int, tuple[Amounts, tuple[tuple[int, int], ...]]] = {}  # of holds made here, not ended
+        self.made: dict[tuple[str, str], Any] = {}  # (org, key): holds made here and not ended; of plans.py
         self.generation = "0"
+        self._moment: object = None  # of the database, as of which the rules are current
         self._ids: dict[Place, int] = {}
         self._alerts: list[Alert] = []
 
     def current(self, database: Database) -> Rules:
         """The active budgets, as of this transaction."""
-        generation = database.rows(GENERATION)[0][0]
-        if generation != self.generation:
-            self.load(database.rows(ACTIVE), generation)
+        if self._moment is not database.moment:
+            generation = database.rows(GENERATION)[0][0]
+            if generation != self.generation:
+                self.load(database.rows(ACTIVE), generation)
+            self._moment = database.moment
         return self.rules
+
+    def change(self, database: Database) -> None:
+        """The budgets have been changed in this transaction: every process is to read them again, this one now."""
+        database.execute(BUMP)
+        self._moment = None
+        self.current(database)
 
     def load(self, rows: Iterable[Sequence[Any]], generation: str) -> None:
         """Take over the rows of `ACTIVE`."""
@@ -144,8 +157,13 @@ class Book:
         self._ids = {}
         self.plans = {}
 
+    def swept(self, at_us: int) -> bool:
+        """Whether holds that are due were looked for lately."""
+        return self.next_sweep_us - SWEEP_US <= at_us < self.next_sweep_us
+
     def forget(self) -> None:
         """A transaction was undone: what was learned in it is not so."""
+        self._moment = None
         self.generation = "unknown"
         self.pruned = 0
         self._ids = {}
@@ -162,11 +180,11 @@ class Book:
             self._ids = {}
         self._ids[place] = account
 
-    def remember(self, number: int, amounts: Amounts, places: tuple[tuple[int, int], ...]) -> None:
-        """Remember what a new hold counts against, so that its end need not read it."""
-        if len(self.places) >= 1000:
-            self.places.clear()
-        self.places[number] = (amounts, places)
+    def remember(self, org: str, key: str, made: Any) -> None:
+        """Remember a new hold, so that its end need not read it."""
+        if len(self.made) >= _KNOWN_HOLDS:
+            del self.made[next(iter(self.made))]
+        self.made[org, key] = made
 
     def raise_alert(self, alert: Alert) -> None:
         """To be told when the transaction is kept."""

@@ -94,15 +94,13 @@ class Writer:
         return answer
 
     def _work(self, work: Work[Answer]) -> Answer:
-        kept = False
+        database = self.database
         try:
-            with self.database:
-                answer = work(self.database)
-            kept = True
-            return answer
-        finally:
-            if not kept:
-                self.book.forget()
+            with database:
+                return work(database)
+        except BaseException:
+            self.book.forget()
+            raise
 
     def _write_late(self) -> None:
         late, self._late = self._late, []
@@ -150,15 +148,32 @@ class Writer:
         self._keep_prices(database, entries, outcomes)
         return outcomes
 
+    def insert_new(self, database: Database, entry: Prepared) -> bool:
+        """Keep one event, as `insert`, if it is new and corrects none; False: nothing was done."""
+        if entry.event.corrects is not None:
+            return False
+        sealed = self.known.look(database) if self.known is not None else None
+        if sealed is not None and sealed.keys.runs and days(sealed, entry) is not None:
+            return False
+        try:
+            database.run(INSERT, entry.row)
+        except (TypeError, OverflowError) as error:
+            raise LedgerError(f"an event has a value that the ledger cannot keep: {error}") from error
+        if not database.changes():
+            return False
+        if entry.event.price_hash not in self._prices:
+            self._keep_prices(database, (entry,), ("added",))
+        return True
+
     def known_by(self, database: Database, key: str, org: str) -> Event | None:
         """The event with this dedupe key, inside a transaction: the original, or a correction that has a call's key."""
         found = database.rows(f"{SELECT} WHERE dedupe_key = ? AND org = ?", (key, org))
-        sealed = self.known.look(database.rows) if self.known is not None and not found else None
+        sealed = self.known.look(database) if self.known is not None and not found else None
         return to_event(found[0]) if found else by_key(sealed, key, org) if sealed is not None else None
 
     def put_right(self, database: Database, original: Event, seen: Prepared, news: list[Event], calls: int = 0) -> None:
         """Keep, inside a transaction, that an event is as it was now seen, even where that is less; as `instead`."""
-        sealed = self.known.look(database.rows) if self.known is not None else None
+        sealed = self.known.look(database) if self.known is not None else None
         made = corrections.instead(seen.event, original, corrections_of(database.rows, original, sealed), calls=calls)
         entry = prepare(made, seen.price_record)
         database.execute(INSERT, entry.row)
@@ -166,7 +181,7 @@ class Writer:
         self._keep_prices(database, [entry], ["corrected"])
 
     def _insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
-        sealed = self.known.look(database.rows) if self.known is not None else None
+        sealed = self.known.look(database) if self.known is not None else None
         if sealed is None or not sealed.keys.runs:
             return self._insert_new(database, entries, news)
         outcomes: list[Outcome] = ["duplicate"] * len(entries)
@@ -187,7 +202,9 @@ class Writer:
         self, database: Database, entries: Sequence[Prepared], news: list[Event], sealed: Sealed | None = None
     ) -> list[Outcome]:
         """Insert what is not sealed."""
-        if len(entries) == 1 or any(entry.event.corrects is not None for entry in entries):
+        if len(entries) == 1:
+            return [_insert_one(database, entries[0], news, sealed)]
+        if any(entry.event.corrects is not None for entry in entries):
             return [_insert_one(database, entry, news, sealed) for entry in entries]
         last = database.rows("SELECT max(seq) FROM events")[0][0] or 0
         if database.many(INSERT, [entry.row for entry in entries]) == len(entries):
