@@ -222,6 +222,11 @@ def _rule(row: tuple[Any, ...]) -> Rule:
 
 
 def _must_fit(amounts: Amounts) -> None:
-    for amount in amounts:
-        if amount is not None and (type(amount) is not int or not 0 <= amount < _INT64):
-            raise InputError(f"a hold of {amounts!r}: amounts must be whole numbers of 0 or more that fit 64 bits")
+    usd, tokens, calls = amounts
+    if not (
+        (usd is None or (type(usd) is int and 0 <= usd < _INT64))
+        and type(tokens) is type(calls) is int
+        and 0 <= tokens < _INT64
+        and 0 <= calls < _INT64
+    ):
+        raise InputError(f"a hold of {amounts!r}: amounts must be whole numbers of 0 or more that fit 64 bits")

@@ -164,9 +164,14 @@ class Database:
             if self._connection.in_transaction:
                 self.execute("ROLLBACK")
 
-    def on_commit(self, seen: Callable[[object, str, int], int]) -> None:
-        """Call `seen(_, _, pages)` after each commit with the length of the WAL; it gives 0."""
-        self._connection.set_wal_hook(seen)
+    def log_pages(self) -> int:
+        """The length of the write-ahead log in pages."""
+        import apsw
+
+        try:
+            return self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0]
+        except apsw.Error as error:
+            raise translated(error, self.path) from error
 
     def checkpoint(self, mode: Literal["passive", "restart", "truncate"]) -> tuple[int, int]:
         """Move pages from the WAL into the file: (pages in it, of them moved). LedgerBusy where others prevent it."""

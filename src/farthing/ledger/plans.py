@@ -72,7 +72,7 @@ class Plan:
         self.accounts = tuple([term[0] for term in terms])
         self.limits = tuple([term[:3] for term in terms])
         self.marks = tuple([(account, unit, low, high) for account, unit, _, low, high in terms])
-        self.units = tuple({term[1] for term in terms})
+        self.units = tuple({(_HELD[term[1]], term[1]) for term in terms})
         self.since_us, self.until_us = span
         self.names_json = to_json(names_of(subject))
         # JSON with a letter for the amount in each unit, a capital one for what was held.
@@ -161,7 +161,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     if book.swept(ask.at_us) and (ask.fresh or holds.find(database, ask.key, org) is None):
         book.current(database)
         plan = plan_for(database, book, subject, ask.at_us)
-        if plan is not None and _fits(plan, ask.amounts):
+        if plan is not None:
             hold = _hold(database, book, plan, ask, org)
             if hold is not None:
                 return hold
@@ -169,26 +169,20 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     return holds.reserve(database, writer, ask)
 
 
-def _fits(plan: Plan, amounts: Amounts) -> bool:
-    """Whether a plan is for such amounts: known, small enough, and something in each account."""
-    for unit in plan.units:
-        amount = amounts[unit]
-        if not amount or amount > _MOST_AMOUNT:
-            return False
-    return True
-
-
 def _hold(database: Database, book: Book, plan: Plan, ask: Ask, org: str) -> Hold | None:
     """The hold; None: some account has no room for it, and the transaction is to be begun again."""
     key, at_us, expires_us, amounts = ask.key, ask.at_us, ask.expires_us, ask.amounts
     usd, tokens, calls = said = tuple(amounts)
+    places, moves = plan.places, plan.held
+    for letter, unit in plan.units:
+        amount = said[unit]
+        if not amount or amount > _MOST_AMOUNT:  # a price that is not known, or nothing to hold here
+            return None
+        text = str(amount)
+        places, moves = places.replace(letter, text), moves.replace(letter, text)
     rows = [(account, said[unit], limit) for account, unit, limit in plan.limits]
     if database.many(HOLD, rows) != len(rows):
         return None
-    places, moves = plan.places, plan.held
-    for unit in plan.units:
-        letter, amount = _HELD[unit], str(said[unit])
-        places, moves = places.replace(letter, amount), moves.replace(letter, amount)
     state: State = "dispatched" if ask.gone else "held"
     row = (key, org, state, at_us, expires_us, usd, tokens, calls, places, _call_text(plan, ask))
     number = database.insert(KEEP, row)
@@ -238,11 +232,11 @@ def _settle(
         return None
     spent, freed = tuple(amounts_of(event)), tuple(made.amounts)
     moves = plan.settled
-    for unit in plan.units:
+    for letter, unit in plan.units:
         amount: int = spent[unit]  # type: ignore[assignment]
         if not 0 <= amount <= _MOST_AMOUNT:
             return None
-        moves = moves.replace(_SPENT[unit], str(amount)).replace(_HELD[unit], str(freed[unit]))
+        moves = moves.replace(letter, str(freed[unit])).replace(_SPENT[unit], str(amount))
     rows = [(account, spent[unit], freed[unit], low, high - spent[unit]) for account, unit, low, high in plan.marks]  # type: ignore[operator]
     if database.many(SETTLE, rows) != len(rows):
         forget(book, plan)

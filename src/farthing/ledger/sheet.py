@@ -131,7 +131,7 @@ class Book:
         self.generation = "0"
         self._moment: object = None  # of the database, as of which the rules are current
         self._ids: dict[Place, int] = {}
-        self._alerts: list[Alert] = []
+        self.alerts: list[Alert] = []
 
     def current(self, database: Database) -> Rules:
         """The active budgets, as of this transaction."""
@@ -168,7 +168,7 @@ class Book:
         self.pruned = 0
         self._ids = {}
         self.plans = {}
-        self._alerts = []
+        self.alerts = []
 
     def id_of(self, place: Place) -> int | None:
         """The number of an account, if it is known."""
@@ -188,12 +188,12 @@ class Book:
 
     def raise_alert(self, alert: Alert) -> None:
         """To be told when the transaction is kept."""
-        self._alerts.append(alert)
+        self.alerts.append(alert)
 
     def announce(self) -> None:
         """Tell the listeners what has happened; called outside the transaction. Listeners must not raise."""
-        if self._alerts:
-            alerts, self._alerts = self._alerts, []
+        if self.alerts:
+            alerts, self.alerts = self.alerts, []
             for alert in alerts:
                 for listener in self.listeners:
                     listener(alert)

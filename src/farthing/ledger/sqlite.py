@@ -71,7 +71,7 @@ class SqliteStore:
         if not in_memory:
             make_ready(self._path)
         self._checkpointer = None if in_memory else Checkpointer(self._path)
-        self._writer = Writer(self._open_to_write)
+        self._writer = Writer(self._open_to_write, None if self._checkpointer is None else self._checkpointer.measure)
         self._readers = None if in_memory else Readers(lambda: Database(self._path, read_only=True))
         self._reads: Reads = self._readers or SharedReads(self._writer)
         self._sealer = None if in_memory else Sealer(self._path)
@@ -89,8 +89,6 @@ class SqliteStore:
         except LedgerError:
             database.close()
             raise
-        if self._checkpointer is not None:
-            database.on_commit(self._checkpointer.committed)
         return database
 
     @property

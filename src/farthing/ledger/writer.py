@@ -22,6 +22,8 @@ _LISTED = ", ".join(f'"{name}"' for name in COLUMNS)
 SELECT = f"SELECT {_LISTED} FROM events"
 INSERT = f"INSERT INTO events ({_LISTED}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
 
+MEASURED_ROWS = 32
+"""The write-ahead log is measured after so many rows, each of which makes it some ten pages longer at most."""
 _ID, _ORG, _KEY = COLUMNS.index("id"), COLUMNS.index("org"), COLUMNS.index("dedupe_key")
 _SEEN = f"SELECT seq, corrects, {', '.join(OBSERVED_COLUMNS)} FROM events"
 
@@ -29,8 +31,9 @@ _SEEN = f"SELECT seq, corrects, {', '.join(OBSERVED_COLUMNS)} FROM events"
 class Writer:
     """Writes entries and says what became of each. Opens its connection again in a forked child."""
 
-    def __init__(self, open_database: Callable[[], Database]) -> None:
+    def __init__(self, open_database: Callable[[], Database], grown: Callable[[Database], None] | None = None) -> None:
         self._open = open_database
+        self._grown = grown
         self.faults = 0
         self.last_fault: str | None = None
         self.book = Book()
@@ -42,6 +45,7 @@ class Writer:
         self.lock = threading.RLock()
         self._database = None
         self._writing = False
+        self._rows = 0
         self._late: list[Prepared] = []
         self._late_work: list[Work[object]] = []
         self._prices: set[str] = set()
@@ -64,11 +68,11 @@ class Writer:
             self._writing = True
             try:
                 outcomes = self._transaction(entries)
-                if self._late or self._late_work:
-                    self._write_late()
+                self._after(len(entries))
             finally:
                 self._writing = False
-        self.book.announce()
+        if self.book.alerts:
+            self.book.announce()
         return outcomes
 
     def transact(self, work: Work[Answer], *, late: Answer | None = None) -> Answer:
@@ -84,23 +88,39 @@ class Writer:
                 self._late_work.append(work)
                 return late
             self._writing = True
+            database = self._database or self.database
             try:
-                answer = self._work(work)
-                if self._late or self._late_work:
-                    self._write_late()
+                with database:
+                    answer = work(database)
+                self._rows += 1
+                if self._late or self._late_work or self._rows >= MEASURED_ROWS:
+                    self._after(0)
+            except BaseException:
+                self.book.forget()
+                raise
             finally:
                 self._writing = False
-        self.book.announce()
+        if self.book.alerts:
+            self.book.announce()
         return answer
 
     def _work(self, work: Work[Answer]) -> Answer:
-        database = self.database
         try:
-            with database:
-                return work(database)
+            with self.database:
+                return work(self.database)
         except BaseException:
             self.book.forget()
             raise
+
+    def _after(self, rows: int) -> None:
+        """So many more rows have been committed; do what came meanwhile. The log is measured now and then."""
+        if self._late or self._late_work:
+            self._write_late()
+        self._rows += rows
+        if self._rows >= MEASURED_ROWS:
+            self._rows = 0
+            if self._grown is not None:
+                self._grown(self.database)
 
     def _write_late(self) -> None:
         late, self._late = self._late, []
