@@ -7,8 +7,8 @@ same step by step; both come to the same, and a test holds that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from farthing.event import Event
 from farthing.ledger import holds
@@ -74,12 +74,18 @@ class Plan:
         self.marks = tuple([(account, unit, low, high) for account, unit, _, low, high in terms])
         self.units = tuple({(_HELD[term[1]], term[1]) for term in terms})
         self.since_us, self.until_us = span
-        self.names_json = to_json(names_of(subject))
+        self.names_json = to_json(names_of(subject))[1:]
         # JSON with a letter for the amount in each unit, a capital one for what was held.
         self.places, self.held, self.settled = (
             f"[{','.join([shape.format(term[0], _SPENT[term[1]], _HELD[term[1]]) for term in terms])}]"
             for shape in ("[{0},{2}]", "[{0},0,{2},0]", "[{0},{1},-{2},0]")
         )
+
+    def call_text(self, call: Mapping[str, Any]) -> str:
+        """What an event can be made of, should the call's end never be heard of."""
+        into, out = call.get("input"), call.get("output")
+        tokens = f'"input":{"null" if into is None else into},"output":{"null" if out is None else out}'
+        return f"{{{tokens},{self.names_json}"
 
 
 def plan_for(database: Database, book: Book, subject: Subject, at_us: int) -> Plan | None:
@@ -144,34 +150,27 @@ def _term(database: Database, rule: Rule, account: int) -> _Term:
     return (account, UNITS_OF_BUDGETS.index(rule.budget.unit), rule.budget.limit or 0, low, min(high, MOST_PICO))
 
 
-class Made(NamedTuple):
-    """A hold that this process has made by a plan: its reservation's number, and what it holds, as JSON too."""
-
-    number: int
-    at_us: int
-    amounts: Amounts
-    holds: str
-    plan: Plan
+Made = tuple[int, int, tuple[int | None, ...], str, Plan]
+"""A hold that this process has made by a plan: its reservation's number, its moment, amounts, and places as JSON."""
 
 
 def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
     """As `holds.reserve`."""
-    book, subject = writer.book, ask.subject
-    org = subject.who.org
-    if book.swept(ask.at_us) and (ask.fresh or holds.find(database, ask.key, org) is None):
+    book = writer.book
+    if book.swept(ask.at_us) and (ask.fresh or holds.find(database, ask.key, ask.subject.who.org) is None):
         book.current(database)
-        plan = plan_for(database, book, subject, ask.at_us)
+        plan = plan_for(database, book, ask.subject, ask.at_us)
         if plan is not None:
-            hold = _hold(database, book, plan, ask, org)
+            hold = _hold(database, book, plan, ask)
             if hold is not None:
                 return hold
             database.restart()
     return holds.reserve(database, writer, ask)
 
 
-def _hold(database: Database, book: Book, plan: Plan, ask: Ask, org: str) -> Hold | None:
+def _hold(database: Database, book: Book, plan: Plan, ask: Ask) -> Hold | None:
     """The hold; None: some account has no room for it, and the transaction is to be begun again."""
-    key, at_us, expires_us, amounts = ask.key, ask.at_us, ask.expires_us, ask.amounts
+    key, subject, amounts, at_us, expires_us, gone, _, call = ask
     usd, tokens, calls = said = tuple(amounts)
     places, moves = plan.places, plan.held
     for letter, unit in plan.units:
@@ -183,22 +182,13 @@ def _hold(database: Database, book: Book, plan: Plan, ask: Ask, org: str) -> Hol
     rows = [(account, said[unit], limit) for account, unit, limit in plan.limits]
     if database.many(HOLD, rows) != len(rows):
         return None
-    state: State = "dispatched" if ask.gone else "held"
-    row = (key, org, state, at_us, expires_us, usd, tokens, calls, places, _call_text(plan, ask))
-    number = database.insert(KEEP, row)
+    org = subject.who.org
+    state: State = "dispatched" if gone else "held"
+    kept = to_json({**call, **names_of(subject)}) if call.get("context") else plan.call_text(call)
+    number = database.insert(KEEP, (key, org, state, at_us, expires_us, usd, tokens, calls, places, kept))
     database.run(ENTRY, (at_us, "reserve", number, None, moves))
-    book.remember(org, key, Made(number, at_us, amounts, places, plan))
+    book.remember((org, key), (number, at_us, said, places, plan))
     return Hold(key, org, state, amounts, at_us, expires_us)
-
-
-def _call_text(plan: Plan, ask: Ask) -> str:
-    """What an event can be made of, should the call's end never be heard of."""
-    call = ask.call
-    if call.get("context"):
-        return to_json({**call, **names_of(ask.subject)})
-    into, out = call.get("input"), call.get("output")
-    tokens = f'"input":{"null" if into is None else into},"output":{"null" if out is None else out}'
-    return f"{{{tokens},{plan.names_json[1:]}"
 
 
 def settle(
@@ -207,7 +197,7 @@ def settle(
     """As `holds.settle`."""
     made: Made | None = writer.book.made.pop((org, key), None)
     if made is not None and len(entries) == 1:
-        became = _settle(database, writer, key, org, made, dated(entries[0], made.at_us), now_us)
+        became = _settle(database, writer, (key, org), made, dated(entries[0], made[1]), now_us)
         if became is not None:
             return became
         database.restart()
@@ -215,22 +205,21 @@ def settle(
 
 
 def _settle(
-    database: Database, writer: Writer, key: str, org: str, made: Made, entry: Prepared, now_us: int
+    database: Database, writer: Writer, named: tuple[str, str], made: Made, entry: Prepared, now_us: int
 ) -> list[Outcome] | None:
     """What became of the event; None: something is out of the ordinary, and the transaction is to be begun again."""
-    event, book, plan = entry.event, writer.book, made.plan
+    event, book = entry.event, writer.book
+    number, _, freed, places, plan = made
     book.current(database)
     if book.plans.get(plan.key) is not plan or not _is_of(event, plan.subject):
         other = plan_for(database, book, subject_of(event), event.at_us)
         if other is None or other.accounts != plan.accounts:
             return None
         plan = other
-    database.run(END, (made.number, key, org, made.holds))
-    if not database.changes():
+    database.run(END, (number, *named, places))
+    if not database.changes() or not writer.insert_new(database, entry):
         return None
-    if not writer.insert_new(database, entry):
-        return None
-    spent, freed = tuple(amounts_of(event)), tuple(made.amounts)
+    spent = tuple(amounts_of(event))
     moves = plan.settled
     for letter, unit in plan.units:
         amount: int = spent[unit]  # type: ignore[assignment]
@@ -241,5 +230,5 @@ def _settle(
     if database.many(SETTLE, rows) != len(rows):
         forget(book, plan)
         return None
-    database.run(ENTRY, (now_us, "settle", made.number, event.id, moves))
+    database.run(ENTRY, (now_us, "settle", number, event.id, moves))
     return ["added"]

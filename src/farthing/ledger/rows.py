@@ -100,13 +100,12 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         take("output_reasoning_tokens", 0),
     )
     units = None
-    whole = True
-    placed = 0
-    for value in tokens:
-        if value:
-            placed += 1
-            whole = whole and type(value) is int and -_MOST <= value <= _MOST
-    if placed != len(counts) or not whole:
+    if (
+        len(counts) + tokens.count(0) != len(tokens)  # some have no column
+        or type(sum(tokens)) is not int
+        or max(tokens) > _MOST
+        or min(tokens) < -_MOST
+    ):
         tokens, units = _split(event.id, counts)
     cost = event.cost_pico
     for amount in (cost, event.reported_pico):

@@ -180,11 +180,11 @@ class Book:
             self._ids = {}
         self._ids[place] = account
 
-    def remember(self, org: str, key: str, made: Any) -> None:
+    def remember(self, named: tuple[str, str], made: Any) -> None:
         """Remember a new hold, so that its end need not read it."""
         if len(self.made) >= _KNOWN_HOLDS:
             del self.made[next(iter(self.made))]
-        self.made[org, key] = made
+        self.made[named] = made
 
     def raise_alert(self, alert: Alert) -> None:
         """To be told when the transaction is kept."""
