@@ -1,0 +1,116 @@
+"""The quick way of a hold and its end: another connection may change anything in between, and it comes out the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from farthing.event import Attribution, Event, new_id, now_us
+from farthing.ledger import Store, open_ledger
+from farthing.ledger.engine import Database
+from farthing.ledger.holds import Ask, Hold
+from farthing.policy import Amounts, Subject, make_budget
+
+WHO = Attribution(agent="writer")
+Make = Callable[..., Event]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[tuple[Store, Store]]:
+    """Two stores of one file, as two processes have them; a budget of 1,000 picodollars for one agent."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as here, open_ledger(path) as there:
+        here.accounts.put(make_budget("agent=writer", usd="0.000000001", name="w"))
+        reserve(here, 1)  # opens the account, and looks for holds that are due
+        yield here, there
+
+
+def reserve(store: Store, usd: int) -> str | None:
+    """The key of a hold; None: it was refused."""
+    key, at = new_id(), now_us()
+    subject = Subject(WHO, "openai", "gpt-5")
+    found = store.accounts.reserve(Ask(key, subject, Amounts(usd, 5, 1), at, at + 600_000_000, True, True))
+    return key if isinstance(found, Hold) else None
+
+
+def settle(store: Store, key: str, made: Event) -> None:
+    assert store.accounts.settle(key, [(made, None)]) == ["added"]
+
+
+def stands(store: Store) -> dict[str, tuple[int, int]]:
+    """(posted, reserved) by budget; the proof holds."""
+    assert store.accounts.audit().holds_true
+    return {one.budget.name: (one.posted, one.reserved) for one in store.accounts.standings()}
+
+
+def made(make_event: Make, usd: int) -> Event:
+    return make_event(attribution=WHO, provider="openai", model="gpt-5", cost_pico=usd)
+
+
+def test_the_quick_way_reads_no_account(two: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hold for which there is room is made without a query; one for which there is none is refused as ever."""
+    here, _ = two
+    assert reserve(here, 10)
+    asked: list[str] = []
+    rows = Database.rows
+    monkeypatch.setattr(Database, "rows", lambda self, sql, values=(): asked.append(sql) or rows(self, sql, values))
+    assert reserve(here, 10) and not asked
+    assert reserve(here, 1000) is None and asked
+    assert stands(here) == {"w": (0, 21)}
+
+
+def test_what_another_holds_leaves_no_room(two: tuple[Store, Store]) -> None:
+    """Holds of others count, and those that they end give room again."""
+    here, there = two
+    assert reserve(here, 10)
+    theirs = reserve(there, 900)
+    assert theirs and reserve(here, 100) is None
+    there.accounts.expire(now_us() + 10**12)
+    assert stands(here)["w"][1] == 0
+
+
+def test_a_budget_that_another_sets_counts_at_once(two: tuple[Store, Store], make_event: Make) -> None:
+    """It takes in a hold of before it; that hold's end, settled here, frees and posts in both."""
+    here, there = two
+    key = reserve(here, 100)
+    there.accounts.put(make_budget(None, usd="0.0000000005", name="all"))
+    assert key and reserve(here, 450) is None  # 1 and 100 are held of 500
+    settle(here, key, made(make_event, 70))
+    assert stands(here) == {"w": (70, 1), "all": (70, 1)}
+
+
+def test_a_hold_that_another_tops_up_is_freed_whole(two: tuple[Store, Store], make_event: Make) -> None:
+    """What this process remembers of its hold is not what is freed where the hold has changed since."""
+    here, there = two
+    key = reserve(here, 100)
+    assert key and isinstance(there.accounts.top_up(key, Amounts(50, 0, 0)), Hold)
+    settle(here, key, made(make_event, 120))
+    assert stands(here) == {"w": (120, 1)}
+
+
+def test_a_hold_that_another_has_ended_is_not_freed_twice(two: tuple[Store, Store], make_event: Make) -> None:
+    """Settled there, its end here finds its event known; expired there, it corrects what was posted as estimated."""
+    here, there = two
+    key, late = reserve(here, 100), reserve(here, 200)
+    one = made(make_event, 30)
+    assert key and late
+    settle(there, key, one)
+    assert here.accounts.settle(key, [(one, None)]) == ["duplicate"]
+    there.accounts.expire(now_us() + 10**12)
+    assert here.accounts.settle(late, [(made(make_event, 40), None)]) == ["corrected"]
+    assert stands(here)["w"] == (71, 0)  # 1 of the hold that nobody has settled
+
+
+def test_each_threshold_is_told_once(two: tuple[Store, Store], make_event: Make) -> None:
+    """A threshold that a call passes here is told, also after another has posted; calls between two tell nothing."""
+    here, there = two
+    told: list[str] = []
+    here.accounts.on_alert(lambda alert: told.append(alert.rule))
+    for store, usd in ((here, 300), (there, 400), (here, 99), (here, 1), (here, 1), (here, 150)):
+        key = reserve(store, 10)
+        assert key
+        settle(store, key, made(make_event, usd))
+    assert told == ["threshold:0.8"]
+    assert stands(here)["w"][0] == 951
