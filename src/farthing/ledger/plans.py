@@ -164,7 +164,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
             hold = _hold(database, book, plan, ask)
             if hold is not None:
                 return hold
-            database.restart()
+            writer.restart(database)
     return holds.reserve(database, writer, ask)
 
 
@@ -200,7 +200,7 @@ def settle(
         became = _settle(database, writer, (key, org), made, dated(entries[0], made[1]), now_us)
         if became is not None:
             return became
-        database.restart()
+        writer.restart(database)
     return holds.settle(database, writer, key, org, entries, now_us)
 
 

@@ -48,7 +48,8 @@ class Writer:
         self._rows = 0
         self._late: list[Prepared] = []
         self._late_work: list[Work[object]] = []
-        self._prices: set[str] = set()
+        self._prices: set[str | None] = {None}  # those that are kept
+        self._new_prices: set[str] = set()
         self._held = False
 
     @property
@@ -93,10 +94,12 @@ class Writer:
                 with database:
                     answer = work(database)
                 self._rows += 1
+                if self._new_prices:
+                    self._learn()
                 if self._late or self._late_work or self._rows >= MEASURED_ROWS:
                     self._after(0)
             except BaseException:
-                self.book.forget()
+                self._forget()
                 raise
             finally:
                 self._writing = False
@@ -107,10 +110,28 @@ class Writer:
     def _work(self, work: Work[Answer]) -> Answer:
         try:
             with self.database:
-                return work(self.database)
+                answer = work(self.database)
         except BaseException:
-            self.book.forget()
+            self._forget()
             raise
+        if self._new_prices:
+            self._learn()
+        return answer
+
+    def _learn(self) -> None:
+        """The transaction is kept, and so are its price records."""
+        self._prices |= self._new_prices
+        self._new_prices.clear()
+
+    def _forget(self) -> None:
+        """The transaction is undone, and so is what was learned in it."""
+        self._new_prices.clear()
+        self.book.forget()
+
+    def restart(self, database: Database) -> None:
+        """Undo what a transaction of `transact` has done, which was only to try a plan, and begin it again."""
+        self._new_prices.clear()
+        database.restart()
 
     def _after(self, rows: int) -> None:
         """So many more rows have been committed; do what came meanwhile. The log is measured now and then."""
@@ -136,24 +157,25 @@ class Writer:
 
     def _transaction(self, entries: Sequence[Prepared]) -> list[Outcome]:
         try:
-            return self._attempt(entries)
+            return self._work(lambda database: self._write(database, entries))
         except UnicodeEncodeError:
-            return self._attempt([cleaned(entry) for entry in entries])
+            clean = [cleaned(entry) for entry in entries]
+            return self._work(lambda database: self._write(database, clean))
         except (TypeError, OverflowError) as error:
-            named = entries[0].event.id if len(entries) == 1 else f"one of {len(entries)} events"
-            raise LedgerError(f"{named} has a value that the ledger cannot keep: {error}") from error
+            raise LedgerError(
+                f"one of {len(entries)} events has a value that the ledger cannot keep: {error}"
+            ) from error
 
-    def _attempt(self, entries: Sequence[Prepared]) -> list[Outcome]:
-        def work(database: Database) -> tuple[list[Outcome], dict[str, str] | None]:
-            news: list[Event] = []
+    def _write(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
+        news: list[Event] = []
+        if len(entries) == 1 and self.insert_new(database, entries[0]):
+            news.append(entries[0].event)
+            outcomes: list[Outcome] = ["added"]
+        else:
             outcomes = self._insert(database, entries, news)
-            new = self._keep_prices(database, entries, outcomes)
+            self._keep_prices(database, entries, outcomes)
+        if news and self.book.current(database):
             self.book.post(database, news, now_us())
-            return outcomes, new
-
-        outcomes, new = self._work(work)
-        if new:
-            self._prices.update(new)
         return outcomes
 
     def insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
@@ -178,7 +200,7 @@ class Writer:
         try:
             database.run(INSERT, entry.row)
         except (TypeError, OverflowError) as error:
-            raise LedgerError(f"an event has a value that the ledger cannot keep: {error}") from error
+            raise LedgerError(f"{entry.event.id} has a value that the ledger cannot keep: {error}") from error
         if not database.changes():
             return False
         if entry.event.price_hash not in self._prices:
@@ -243,20 +265,16 @@ class Writer:
                 outcomes.append(_observe_again(database, entry, news, sealed))
         return outcomes
 
-    def _keep_prices(
-        self, database: Database, entries: Sequence[Prepared], outcomes: Sequence[Outcome]
-    ) -> dict[str, str] | None:
-        new: dict[str, str] | None = None
+    def _keep_prices(self, database: Database, entries: Sequence[Prepared], outcomes: Sequence[Outcome]) -> None:
+        new: dict[str, str] = {}
         for entry, outcome in zip(entries, outcomes, strict=True):
             price_hash = entry.event.price_hash
             if price_hash is None or entry.price_record is None or price_hash in self._prices or outcome == "duplicate":
                 continue
-            if new is None:
-                new = {}
             new[price_hash] = entry.price_record
         if new:
             database.many("INSERT INTO price_records VALUES (?, ?) ON CONFLICT DO NOTHING", list(new.items()))
-        return new
+            self._new_prices.update(new)
 
     def close(self) -> None:
         """Let go of the file."""
