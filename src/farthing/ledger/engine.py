@@ -138,21 +138,15 @@ class Database:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            try:
+        try:
+            if kind is None:
                 self.execute("COMMIT")
-            except BaseException:
-                self._undo()
-                raise
-            self._left = self._connection.data_version()
-            return
-        self._undo()
-        if isinstance(error, _apsw_error()):
+                self._left = self._connection.data_version()
+        finally:
+            if self._connection.in_transaction:  # else SQLite has undone it itself
+                self.execute("ROLLBACK")
+        if error is not None and isinstance(error, _apsw_error()):
             raise translated(error, self.path) from error
-
-    def _undo(self) -> None:
-        if self._connection.in_transaction:  # else SQLite has undone it itself
-            self.execute("ROLLBACK")
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -90,30 +90,33 @@ class Writer:
                 return late
             self._writing = True
             database = self._database or self.database
+            kept = False
             try:
                 with database:
                     answer = work(database)
+                kept = True
                 self._rows += 1
                 if self._new_prices:
                     self._learn()
                 if self._late or self._late_work or self._rows >= MEASURED_ROWS:
                     self._after(0)
-            except BaseException:
-                self._forget()
-                raise
             finally:
                 self._writing = False
+                if not kept:
+                    self._forget()
         if self.book.alerts:
             self.book.announce()
         return answer
 
     def _work(self, work: Work[Answer]) -> Answer:
+        kept = False
         try:
             with self.database:
                 answer = work(self.database)
-        except BaseException:
-            self._forget()
-            raise
+            kept = True
+        finally:
+            if not kept:
+                self._forget()
         if self._new_prices:
             self._learn()
         return answer
