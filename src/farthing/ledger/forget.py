@@ -12,7 +12,6 @@ from typing import Any
 from farthing.errors import InputError, LedgerBusy
 from farthing.ledger import duck
 from farthing.ledger.engine import Database
-from farthing.ledger.sheet import BUMP
 from farthing.ledger.seal import Step, no_step, same, write_segment
 from farthing.ledger.segments import (
     Sealed,
@@ -26,6 +25,7 @@ from farthing.ledger.segments import (
     retire,
     sweep,
 )
+from farthing.ledger.sheet import BUMP
 from farthing.ledger.upkeep import own
 
 # Whatever else may name a person: (table, its columns of text or JSON).
