@@ -126,7 +126,10 @@ class Database:
 
     def __enter__(self) -> None:
         """Begin a transaction that writes. It is committed at the end of the block, undone where that raises."""
-        self.execute("BEGIN IMMEDIATE")
+        try:
+            self.run("BEGIN IMMEDIATE")
+        except _apsw_error() as error:
+            raise translated(error, self.path) from error
         if self._connection.data_version() != self._left:
             self.moment = object()
 
@@ -138,15 +141,19 @@ class Database:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        failed = error
         try:
             if kind is None:
-                self.execute("COMMIT")
+                self.run("COMMIT")
                 self._left = self._connection.data_version()
+                return
+        except _apsw_error() as refused:
+            failed = refused
         finally:
             if self._connection.in_transaction:  # else SQLite has undone it itself
                 self.execute("ROLLBACK")
-        if error is not None and isinstance(error, _apsw_error()):
-            raise translated(error, self.path) from error
+        if isinstance(failed, _apsw_error()):
+            raise translated(failed, self.path) from failed
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -66,6 +66,9 @@ _MOST = 9_000_000_000_000_000
 
 _INT64 = 2**63 - 1
 
+_KNOWN_ROWS = 1_024
+_rows_of: dict[int, tuple[Attribution, tuple[Any, ...]]] = {}
+
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
@@ -122,14 +125,25 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         cost,
         event.price_status,
         *_event_fields(event),
-        *_attribution_fields(who),
-        to_json(who.metadata) if who.metadata else None,
+        *_attribution_row(who),
         to_json(event.context) if event.context else None,
         to_json(_texts(event.usage.counts)) if correction else None,
         to_json(event.usage.problems) if event.usage.problems else None,
         to_json(event.fingerprints) if event.fingerprints else None,
     )
     return Prepared(row, event, price_record)
+
+
+def _attribution_row(who: Attribution) -> tuple[Any, ...]:
+    """Its fields, and its metadata as JSON. Few are used for many events, so that they are made once."""
+    known = _rows_of.get(id(who))
+    if known is not None and known[0] is who:
+        return known[1]
+    row = (*_attribution_fields(who), to_json(who.metadata) if who.metadata else None)
+    if len(_rows_of) >= _KNOWN_ROWS:
+        _rows_of.clear()
+    _rows_of[id(who)] = (who, row)
+    return row
 
 
 def _split(event_id: str, counts: Mapping[str, Quantity]) -> tuple[tuple[int, ...], str | None]:

@@ -171,12 +171,8 @@ class Writer:
 
     def _write(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
         news: list[Event] = []
-        if len(entries) == 1 and self.insert_new(database, entries[0]):
-            news.append(entries[0].event)
-            outcomes: list[Outcome] = ["added"]
-        else:
-            outcomes = self._insert(database, entries, news)
-            self._keep_prices(database, entries, outcomes)
+        outcomes = self._insert(database, entries, news)
+        self._keep_prices(database, entries, outcomes)
         if news and self.book.current(database):
             self.book.post(database, news, now_us())
         return outcomes
@@ -226,6 +222,9 @@ class Writer:
         self._keep_prices(database, [entry], ["corrected"])
 
     def _insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
+        if len(entries) == 1 and self.insert_new(database, entries[0]):
+            news.append(entries[0].event)
+            return ["added"]
         sealed = self.known.look(database) if self.known is not None else None
         if sealed is None or not sealed.keys.runs:
             return self._insert_new(database, entries, news)
@@ -272,9 +271,10 @@ class Writer:
         new: dict[str, str] = {}
         for entry, outcome in zip(entries, outcomes, strict=True):
             price_hash = entry.event.price_hash
-            if price_hash is None or entry.price_record is None or price_hash in self._prices or outcome == "duplicate":
+            if price_hash in self._prices or price_hash in self._new_prices or outcome == "duplicate":
                 continue
-            new[price_hash] = entry.price_record
+            if price_hash is not None and entry.price_record is not None:
+                new[price_hash] = entry.price_record
         if new:
             database.many("INSERT INTO price_records VALUES (?, ?) ON CONFLICT DO NOTHING", list(new.items()))
             self._new_prices.update(new)
