@@ -126,6 +126,7 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         event.price_status,
         *_event_fields(event),
         *_attribution_row(who),
+        to_json(who.metadata) if who.metadata else None,
         to_json(event.context) if event.context else None,
         to_json(_texts(event.usage.counts)) if correction else None,
         to_json(event.usage.problems) if event.usage.problems else None,
@@ -135,11 +136,11 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
 
 
 def _attribution_row(who: Attribution) -> tuple[Any, ...]:
-    """Its fields, and its metadata as JSON. Few are used for many events, so that they are made once."""
+    """Its fields, metadata apart. Few attributions are those of many events, so that their rows are made once."""
     known = _rows_of.get(id(who))
     if known is not None and known[0] is who:
         return known[1]
-    row = (*_attribution_fields(who), to_json(who.metadata) if who.metadata else None)
+    row = _attribution_fields(who)
     if len(_rows_of) >= _KNOWN_ROWS:
         _rows_of.clear()
     _rows_of[id(who)] = (who, row)
