@@ -30,9 +30,8 @@ CALL_LIMIT_US = 150.0
 CHUNK_LIMIT_US = 2.0
 OTHER_LIMIT_US = 5.0
 CHUNKS = 400
-ROUNDS = 20
-CALLS, STREAMS, EMPTY, OTHERS = 20, 2, 10, 40
-"""Calls of each kind in one round; short ones, so that a slow moment of the machine is every variant's."""
+CALLS, STREAMS, EMPTY, OTHERS = (60, 5), (20, 2), (40, 5), (60, 10)
+"""Rounds, and calls in one, of each kind; rounds are short, so that a slow moment of the machine is every variant's."""
 _number = itertools.count()
 
 ASK: dict[str, Any] = {
@@ -190,7 +189,7 @@ class Took:
     process_us: float
 
 
-def _best(variants: dict[str, Callable[[], Any]], work: Callable[[], object], calls: int) -> dict[str, Took]:
+def _best(variants: dict[str, Callable[[], Any]], work: Callable[[], object], size: tuple[int, int]) -> dict[str, Took]:
     """What a call takes with each variant, by the best tenth of calls and of rounds; the variants take turns.
 
     The collector runs between the rounds only, and passes over what was there before.
@@ -199,7 +198,8 @@ def _best(variants: dict[str, Callable[[], Any]], work: Callable[[], object], ca
     processes: dict[str, list[float]] = {name: [] for name in variants}
     gc.freeze()
     gc.disable()
-    for _ in range(ROUNDS):
+    rounds, calls = size
+    for _ in range(rounds):
         gc.collect()
         for name, variant in variants.items():
             with variant() as flush:
