@@ -110,7 +110,7 @@ _COUNTED = tuple(
 def add_to(sums: list[int], event: Event) -> None:
     """Adds an event to sums in the order of `TOTALS_FIELDS`, an ordinary call without making a `Totals` of it."""
     if event.calls == 1 and event.price_status in _PLAIN and event.usage_status == "reported" and not event.error:
-        count = event.usage.get
+        count = event.usage.counts.get
         sums[0] += 1
         sums[1] += event.cost_pico or 0
         for i, unit in _COUNTED:

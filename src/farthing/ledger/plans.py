@@ -171,7 +171,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
 def _hold(database: Database, book: Book, plan: Plan, ask: Ask) -> Hold | None:
     """The hold; None: some account has no room for it, and the transaction is to be begun again."""
     key, subject, amounts, at_us, expires_us, gone, _, call = ask
-    usd, tokens, calls = said = tuple(amounts)
+    usd, tokens, calls = said = amounts
     places, moves = plan.places, plan.held
     for letter, unit in plan.units:
         amount = said[unit]
@@ -219,7 +219,7 @@ def _settle(
     database.run(END, (number, *named, places))
     if not database.changes() or not writer.insert_new(database, entry):
         return None
-    spent = tuple(amounts_of(event))
+    spent = amounts_of(event)
     moves = plan.settled
     for letter, unit in plan.units:
         amount: int = spent[unit]  # type: ignore[assignment]

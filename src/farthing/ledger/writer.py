@@ -172,7 +172,6 @@ class Writer:
     def _write(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
         news: list[Event] = []
         outcomes = self._insert(database, entries, news)
-        self._keep_prices(database, entries, outcomes)
         if news and self.book.current(database):
             self.book.post(database, news, now_us())
         return outcomes
@@ -183,11 +182,9 @@ class Writer:
         UnicodeEncodeError where a value is no text: the transaction is to be undone, and tried with `rows.cleaned`.
         """
         try:
-            outcomes = self._insert(database, entries, news)
+            return self._insert(database, entries, news)
         except (TypeError, OverflowError) as error:
             raise LedgerError(f"an event has a value that the ledger cannot keep: {error}") from error
-        self._keep_prices(database, entries, outcomes)
-        return outcomes
 
     def insert_new(self, database: Database, entry: Prepared) -> bool:
         """Keep one event, as `insert`, if it is new and corrects none; False: nothing was done."""
@@ -202,7 +199,8 @@ class Writer:
             raise LedgerError(f"{entry.event.id} has a value that the ledger cannot keep: {error}") from error
         if not database.changes():
             return False
-        if entry.event.price_hash not in self._prices:
+        price_hash = entry.event.price_hash
+        if price_hash is not None and price_hash not in self._prices:
             self._keep_prices(database, (entry,), ("added",))
         return True
 
@@ -227,7 +225,16 @@ class Writer:
             return ["added"]
         sealed = self.known.look(database) if self.known is not None else None
         if sealed is None or not sealed.keys.runs:
-            return self._insert_new(database, entries, news)
+            outcomes = self._insert_new(database, entries, news)
+        else:
+            outcomes = self._insert_unknown(database, entries, news, sealed)
+        self._keep_prices(database, entries, outcomes)
+        return outcomes
+
+    def _insert_unknown(
+        self, database: Database, entries: Sequence[Prepared], news: list[Event], sealed: Sealed
+    ) -> list[Outcome]:
+        """Insert what is not sealed, and correct what is, where more is known of it now."""
         outcomes: list[Outcome] = ["duplicate"] * len(entries)
         unknown: list[int] = []
         for place, entry in enumerate(entries):
