@@ -447,8 +447,8 @@ def test_a_stream_that_comes_to_its_hold_holds_more(replay: Any, metered: Any) -
 
 @pytest.mark.parametrize("kind", ["sync", "async", "requests", "aiohttp"])
 def test_a_stream_is_stopped_where_there_is_no_room_for_more(kind: str, replay: Any, metered: Any) -> None:
-    """It raises in the midst of the stream; what had come by then is spent, and that is within the limit."""
-    replay.serve(endless(4000))
+    """It raises in the midst of the stream; what had come by then, read ahead by the client or not, is spent."""
+    replay.serve(endless(20_000))
     meter = metered("openai")
     meter.tracker.guard.set("agent=writer", tokens=3_000, per="day")
     _known(meter, 40)
@@ -491,7 +491,7 @@ def test_a_stream_is_stopped_where_there_is_no_room_for_more(kind: str, replay: 
     assert type(refused.value) is BudgetExceededError and seen > 0
     gc.collect()
     after = standing(meter)
-    assert after.reserved == 0 and before < after.posted < 8_000
+    assert after.reserved == 0 and before < after.posted < 14_000  # of some 40,000: the limit, and what was read ahead
     if kind in ("sync", "async"):  # the others hand on what the machine has buffered in one piece
         assert after.posted <= 3_000
     event = meter.events[-1]
