@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from farthing.event import EMPTY, Event, new_id
 from farthing.ledger.engine import Database
-from farthing.ledger.rows import Prepared, prepare, to_json
+from farthing.ledger.rows import ID, Prepared, prepare, to_json
 from farthing.ledger.sheet import SWEEP_US, Book, Line, Sheet, record_alert, refusal_of, subject_from
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
@@ -301,7 +301,7 @@ def settle(
     known = _find(database, key, org)
     if known is not None:
         entries = [dated(entry, known.at_us) for entry in entries]
-    news: list[Event] = []
+    news: list[Prepared] = []
     if known is not None and known.state in ("expired", "settled"):
         outcomes = _settled_late(database, writer, entries, known, key, news)
     else:
@@ -315,13 +315,13 @@ def settle(
     if known is not None and known.state != "settled":
         _end(database, known, "settled")
     if news and book.current(database):
-        sheet.post(news)
+        sheet.post([entry.event for entry in news])
     for account, amount in places:
         line = sheet.line(account)
         line.held += amount
         line.settled += max(0, line.posted - line.before[0])
     number = None if known is None else known.number
-    sheet.flush("settle", reservation=number, event=news[0].id if news else None)
+    sheet.flush("settle", reservation=number, event=news[0].row[ID] if news else None)
     return outcomes
 
 
@@ -347,7 +347,7 @@ def estimate_key(key: str) -> str:
 
 
 def _settled_late(
-    database: Database, writer: Writer, entries: Sequence[Prepared], known: Kept, key: str, news: list[Event]
+    database: Database, writer: Writer, entries: Sequence[Prepared], known: Kept, key: str, news: list[Prepared]
 ) -> list[Outcome]:
     """What became of the events of a hold that is over.
 
@@ -403,11 +403,11 @@ def expire(database: Database, writer: Writer, now_us: int, limit: int = LOT) ->
         if known.state == "held":
             sheet.flush("expire", reservation=known.number)
             continue
-        news: list[Event] = []
+        news: list[Prepared] = []
         writer.insert(database, [prepare(_estimated(known, key, now_us), None)], news)
         if news and writer.book.current(database):
-            sheet.post(news)
-        sheet.flush("estimate", reservation=known.number, event=news[0].id if news else None)
+            sheet.post([entry.event for entry in news])
+        sheet.flush("estimate", reservation=known.number, event=news[0].row[ID] if news else None)
     return len(due)
 
 

@@ -11,7 +11,7 @@ from farthing.ledger.duck import FileGone
 from farthing.ledger.engine import Database
 from farthing.ledger.keys import observed_digest
 from farthing.ledger.pages import LISTED
-from farthing.ledger.rows import COLUMNS, Prepared, to_event
+from farthing.ledger.rows import COLUMNS, ID, KEY, ORG, Prepared, to_event
 from farthing.ledger.segments import Sealed, Segment, look, nothing
 
 _TRIES = 5
@@ -34,11 +34,10 @@ class Known:
 
 def days(sealed: Sealed, entry: Prepared) -> list[int] | None:
     """None where the entry's event is not sealed for sure; [] where it is, and says nothing new; else where to look."""
-    event = entry.event
-    org = event.attribution.org
+    named, key_of, org = entry.row[ID], entry.row[KEY], entry.row[ORG]
     found: list[tuple[int, int]] = []
-    for key in (event.dedupe_key, event.id) if event.dedupe_key != event.id else (event.id,):
-        if key == event.id and _is_newer(key, sealed):
+    for key in (key_of, named) if key_of != named else (named,):
+        if key == named and _is_newer(key, sealed):
             continue
         if hits := sealed.keys.find(org, key):
             observed = observed_digest(entry.row)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from farthing.errors import LedgerError
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, Event
@@ -58,6 +58,9 @@ COLUMNS = (*OBSERVED_COLUMNS, *_EVENT_COLUMNS, *ATTRIBUTION_FIELDS, *_JSON_COLUM
 
 OBSERVED = slice(0, len(OBSERVED_COLUMNS))
 
+ID, ORG, KEY, CORRECTS, PRICE_HASH = map(COLUMNS.index, ("id", "org", "dedupe_key", "corrects", "price_hash"))
+"""Places in a row."""
+
 _event_fields = attrgetter(*_EVENT_COLUMNS)
 _attribution_fields = attrgetter(*ATTRIBUTION_FIELDS)
 
@@ -72,12 +75,29 @@ _rows_of: dict[int, tuple[Attribution, tuple[Any, ...]]] = {}
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
 
-class Prepared(NamedTuple):
-    """An entry ready to be written."""
+class Prepared:
+    """An entry ready to be written: the row, and the text of the price record.
 
-    row: tuple[Any, ...]
-    event: Event
-    price_record: str | None
+    Made ready by another process it has come without its event, which is then made of the row by whoever asks for it.
+    """
+
+    __slots__ = ("_event", "price_record", "row")
+
+    def __init__(self, row: tuple[Any, ...], price_record: str | None, event: Event | None = None) -> None:
+        self.row = row
+        self.price_record = price_record
+        self._event = event
+
+    @property
+    def event(self) -> Event:
+        """The event whose row it is."""
+        if self._event is None:
+            self._event = to_event(self.row)
+        return self._event
+
+    def keyed(self, dedupe_key: str) -> Prepared:
+        """The entry under another dedupe key."""
+        return Prepared((*self.row[:KEY], dedupe_key, *self.row[KEY + 1 :]), self.price_record)
 
 
 def to_json(value: Any) -> str:
@@ -132,7 +152,7 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         to_json(event.usage.problems) if event.usage.problems else None,
         to_json(event.fingerprints) if event.fingerprints else None,
     )
-    return Prepared(row, event, price_record)
+    return Prepared(row, price_record, event)
 
 
 def _attribution_row(who: Attribution) -> tuple[Any, ...]:
@@ -201,4 +221,4 @@ def cleaned(entry: Prepared) -> Prepared:
     row = tuple(
         v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if type(v) is str else v for v in entry.row
     )
-    return entry._replace(row=row)
+    return Prepared(row, entry.price_record, entry.event)

@@ -118,14 +118,14 @@ class SqliteStore:
             self._sealer.added(1)
         return outcome
 
-    def append_many(self, entries: Iterable[Entry]) -> Counts:
+    def append_many(self, entries: Iterable[Entry | Prepared]) -> Counts:
         """Keep many, in order: see `Store.append_many`. Each lot is taken and made ready before the lock is."""
         self._must_be_open()
         if self._queue is not None:
             self._queue.flush()
         became: Counter[Outcome] = Counter()
         source = iter(entries)
-        while lot := [prepare(event, record) for event, record in islice(source, LOT)]:
+        while lot := [one if isinstance(one, Prepared) else prepare(*one) for one in islice(source, LOT)]:
             became.update(self._write_lot(lot))
         return Counts(became["added"], became["duplicate"], became["corrected"])
 

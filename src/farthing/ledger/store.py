@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Event
-from farthing.ledger.rows import to_json
+from farthing.ledger.rows import Prepared, to_json
 from farthing.ledger.sql_values import Answer, Limits
 from farthing.totals import Totals
 
@@ -227,8 +227,11 @@ class Store(Protocol):
         A known event seen more fully becomes a correction: the difference, in an event of its own.
         """
 
-    def append_many(self, entries: Iterable[Entry]) -> Counts:
-        """Keep many, in order; they are taken and committed in lots, so that memory and locks stay bounded."""
+    def append_many(self, entries: Iterable[Entry | Prepared]) -> Counts:
+        """Keep many, in order; they are taken and committed in lots, so that memory and locks stay bounded.
+
+        Those that are `Prepared` were made ready elsewhere, e.g. by a process that helps with an import.
+        """
 
     def get(self, event_id: str, org: str | None = None) -> Event | None:
         """The event with this id as it was recorded, or None. Without `org`: of any organisation."""

@@ -11,7 +11,20 @@ from farthing.event import Event, now_us
 from farthing.ledger import corrections, forks
 from farthing.ledger.engine import Database
 from farthing.ledger.known import Known, by_id, by_key, corrections_in, days, original_of
-from farthing.ledger.rows import COLUMNS, OBSERVED, OBSERVED_COLUMNS, Prepared, cleaned, prepare, to_event
+from farthing.ledger.rows import (
+    COLUMNS,
+    CORRECTS,
+    ID,
+    KEY,
+    OBSERVED,
+    OBSERVED_COLUMNS,
+    ORG,
+    PRICE_HASH,
+    Prepared,
+    cleaned,
+    prepare,
+    to_event,
+)
 from farthing.ledger.segments import Sealed
 from farthing.ledger.sheet import Book
 from farthing.ledger.store import Outcome
@@ -24,7 +37,6 @@ INSERT = f"INSERT INTO events ({_LISTED}) VALUES ({', '.join('?' * len(COLUMNS))
 
 MEASURED_ROWS = 32
 """The write-ahead log is measured after so many rows, each of which makes it some ten pages longer at most."""
-_ID, _ORG, _KEY = COLUMNS.index("id"), COLUMNS.index("org"), COLUMNS.index("dedupe_key")
 _SEEN = f"SELECT seq, corrects, {', '.join(OBSERVED_COLUMNS)} FROM events"
 
 
@@ -170,13 +182,13 @@ class Writer:
             ) from error
 
     def _write(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
-        news: list[Event] = []
+        news: list[Prepared] = []
         outcomes = self._insert(database, entries, news)
         if news and self.book.current(database):
-            self.book.post(database, news, now_us())
+            self.book.post(database, [entry.event for entry in news], now_us())
         return outcomes
 
-    def insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
+    def insert(self, database: Database, entries: Sequence[Prepared], news: list[Prepared]) -> list[Outcome]:
         """Keep entries inside a transaction of `transact`: what became of each; `news` gets what was really added.
 
         UnicodeEncodeError where a value is no text: the transaction is to be undone, and tried with `rows.cleaned`.
@@ -188,7 +200,7 @@ class Writer:
 
     def insert_new(self, database: Database, entry: Prepared) -> bool:
         """Keep one event, as `insert`, if it is new and corrects none; False: nothing was done."""
-        if entry.event.corrects is not None:
+        if entry.row[CORRECTS] is not None:
             return False
         sealed = self.known.look(database) if self.known is not None else None
         if sealed is not None and sealed.keys.runs and days(sealed, entry) is not None:
@@ -196,10 +208,10 @@ class Writer:
         try:
             database.run(INSERT, entry.row)
         except (TypeError, OverflowError) as error:
-            raise LedgerError(f"{entry.event.id} has a value that the ledger cannot keep: {error}") from error
+            raise LedgerError(f"{entry.row[ID]} has a value that the ledger cannot keep: {error}") from error
         if not database.changes():
             return False
-        price_hash = entry.event.price_hash
+        price_hash = entry.row[PRICE_HASH]
         if price_hash is not None and price_hash not in self._prices:
             self._keep_prices(database, (entry,), ("added",))
         return True
@@ -210,18 +222,20 @@ class Writer:
         sealed = self.known.look(database) if self.known is not None and not found else None
         return to_event(found[0]) if found else by_key(sealed, key, org) if sealed is not None else None
 
-    def put_right(self, database: Database, original: Event, seen: Prepared, news: list[Event], calls: int = 0) -> None:
+    def put_right(
+        self, database: Database, original: Event, seen: Prepared, news: list[Prepared], calls: int = 0
+    ) -> None:
         """Keep, inside a transaction, that an event is as it was now seen, even where that is less; as `instead`."""
         sealed = self.known.look(database) if self.known is not None else None
         made = corrections.instead(seen.event, original, corrections_of(database.rows, original, sealed), calls=calls)
         entry = prepare(made, seen.price_record)
         database.execute(INSERT, entry.row)
-        news.append(made)
+        news.append(entry)
         self._keep_prices(database, [entry], ["corrected"])
 
-    def _insert(self, database: Database, entries: Sequence[Prepared], news: list[Event]) -> list[Outcome]:
+    def _insert(self, database: Database, entries: Sequence[Prepared], news: list[Prepared]) -> list[Outcome]:
         if len(entries) == 1 and self.insert_new(database, entries[0]):
-            news.append(entries[0].event)
+            news.append(entries[0])
             return ["added"]
         sealed = self.known.look(database) if self.known is not None else None
         if sealed is None or not sealed.keys.runs:
@@ -232,7 +246,7 @@ class Writer:
         return outcomes
 
     def _insert_unknown(
-        self, database: Database, entries: Sequence[Prepared], news: list[Event], sealed: Sealed
+        self, database: Database, entries: Sequence[Prepared], news: list[Prepared], sealed: Sealed
     ) -> list[Outcome]:
         """Insert what is not sealed, and correct what is, where more is known of it now."""
         outcomes: list[Outcome] = ["duplicate"] * len(entries)
@@ -250,25 +264,25 @@ class Writer:
         return outcomes
 
     def _insert_new(
-        self, database: Database, entries: Sequence[Prepared], news: list[Event], sealed: Sealed | None = None
+        self, database: Database, entries: Sequence[Prepared], news: list[Prepared], sealed: Sealed | None = None
     ) -> list[Outcome]:
         """Insert what is not sealed."""
         if len(entries) == 1:
             return [_insert_one(database, entries[0], news, sealed)]
-        if any(entry.event.corrects is not None for entry in entries):
+        if any(entry.row[CORRECTS] is not None for entry in entries):
             return [_insert_one(database, entry, news, sealed) for entry in entries]
         last = database.rows("SELECT max(seq) FROM events")[0][0] or 0
         if database.many(INSERT, [entry.row for entry in entries]) == len(entries):
-            news.extend(entry.event for entry in entries)
+            news.extend(entries)
             return ["added"] * len(entries)
         # Which of them were new: those with a row now, matched in order, for one lot may hold the same event twice.
         added = iter(database.rows("SELECT id, org, dedupe_key FROM events WHERE seq > ? ORDER BY seq", (last,)))
         expected = next(added, None)
         outcomes: list[Outcome] = []
         for entry in entries:
-            if expected == (entry.row[_ID], entry.row[_ORG], entry.row[_KEY]):
+            if expected == (entry.row[ID], entry.row[ORG], entry.row[KEY]):
                 outcomes.append("added")
-                news.append(entry.event)
+                news.append(entry)
                 expected = next(added, None)
             else:
                 outcomes.append(_observe_again(database, entry, news, sealed))
@@ -277,7 +291,7 @@ class Writer:
     def _keep_prices(self, database: Database, entries: Sequence[Prepared], outcomes: Sequence[Outcome]) -> None:
         new: dict[str, str] = {}
         for entry, outcome in zip(entries, outcomes, strict=True):
-            price_hash = entry.event.price_hash
+            price_hash = entry.row[PRICE_HASH]
             if price_hash in self._prices or price_hash in self._new_prices or outcome == "duplicate":
                 continue
             if price_hash is not None and entry.price_record is not None:
@@ -308,21 +322,21 @@ class Writer:
         self._fresh()
 
 
-def _insert_one(database: Database, entry: Prepared, news: list[Event], sealed: Sealed | None = None) -> Outcome:
-    if entry.event.corrects is not None and _is_settled(database, entry, sealed):
+def _insert_one(database: Database, entry: Prepared, news: list[Prepared], sealed: Sealed | None = None) -> Outcome:
+    if entry.row[CORRECTS] is not None and _is_settled(database, entry, sealed):
         return "duplicate"
     database.execute(INSERT, entry.row)
     if not database.changes():
         return _observe_again(database, entry, news, sealed)
-    news.append(entry.event)
+    news.append(entry)
     return "added"
 
 
-def _observe_again(database: Database, entry: Prepared, news: list[Event], sealed: Sealed | None = None) -> Outcome:
+def _observe_again(database: Database, entry: Prepared, news: list[Prepared], sealed: Sealed | None = None) -> Outcome:
     """What an observation of a known call comes to. The call is known by id, or else by dedupe key."""
     row = entry.row
-    found = database.rows(f"{_SEEN} WHERE id = ? AND org = ?", (row[_ID], row[_ORG])) or database.rows(
-        f"{_SEEN} WHERE dedupe_key = ? AND org = ?", (row[_KEY], row[_ORG])
+    found = database.rows(f"{_SEEN} WHERE id = ? AND org = ?", (row[ID], row[ORG])) or database.rows(
+        f"{_SEEN} WHERE dedupe_key = ? AND org = ?", (row[KEY], row[ORG])
     )
     seq, corrects, *observed = found[0]
     if corrects is None and tuple(observed) == row[OBSERVED]:
@@ -336,22 +350,23 @@ def _original(database: Database, event_id: str, org: str, sealed: Sealed | None
 
 
 def _correct(
-    database: Database, entry: Prepared, original: Event, news: list[Event], sealed: Sealed | None = None
+    database: Database, entry: Prepared, original: Event, news: list[Prepared], sealed: Sealed | None = None
 ) -> Outcome:
     """What an observation of a known call, hot or sealed, comes to.
 
     It may be known by the key of a correction: it was settled by that after it had been posted as estimated.
     """
     if original.corrects is not None:
-        known = None if entry.event.corrects else _original(database, original.corrects, entry.row[_ORG], sealed)
+        known = None if entry.event.corrects else _original(database, original.corrects, entry.row[ORG], sealed)
         if known is None or known.corrects is not None:
             return "duplicate"
         original = known
     made = corrections.correction(entry.event, original, corrections_of(database.rows, original, sealed))
     if made is None:
         return "duplicate"
-    database.execute(INSERT, prepare(made, None).row)
-    news.append(made)
+    correcting = prepare(made, None)
+    database.execute(INSERT, correcting.row)
+    news.append(correcting)
     return "corrected"
 
 

@@ -6,23 +6,25 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePath
 from typing import BinaryIO
 
 from farthing.capture.logs.csv_rows import Reading, read_rows
 from farthing.capture.logs.files import LINE_LIMIT, Source, looks_like, opened
+from farthing.capture.logs.helpers import Lines, read_all
 from farthing.capture.logs.jsonl import read_json, read_value
-from farthing.capture.logs.values import BadLine, Outcome, Problem, Read
+from farthing.capture.logs.lot import Lot, read_lot
+from farthing.capture.logs.values import BadLine, Outcome, Problem
 from farthing.errors import InputError, LedgerError
 from farthing.event import EMPTY, Attribution
-from farthing.ledger.store import Counts, Entry, Store
+from farthing.ledger.store import Counts, Store
 from farthing.pricing.catalog import Catalog
-from farthing.recording import Call, price_call
+from farthing.recording import Call
 
-LOT = 2_000
-"""Entries of one append: each lot is durable when its append returns."""
+LOT, LOT_BYTES = 2_000, 2**21
+"""Lines read, priced and kept together, and their bytes: each lot is durable when its append returns."""
 
 PROBLEMS_KEPT = 1_000
 
@@ -90,58 +92,37 @@ def _no_collector() -> Iterator[None]:
 
 
 def _import(source: Source, store: Store, catalog: Catalog, options: Options, tally: Tally, progress: Progress) -> None:
-    lot: list[Entry] = []
-    numbers: list[int] = []
-
-    def keep() -> None:
-        read, lines = lot.copy(), numbers.copy()
-        lot.clear()
-        numbers.clear()
+    told_apart = _Occurrences()
+    reading = _Reading(source, catalog, options)
+    for lot in reading.lots():
+        tally.lines += lot.lines
+        tally.skipped.update(lot.skipped)
+        for problem in lot.problems:
+            tally.problem(problem)
+        for content, calls in lot.nameless:
+            key = told_apart.key(content)
+            for place, part in calls:
+                lot.entries[place] = lot.entries[place].keyed(f"{key}#{part}" if part else key)
         try:
-            tally.counts += store.append_many(read)
+            tally.counts += store.append_many(lot.entries)
         except LedgerError as error:
             if type(error) is not LedgerError:  # the ledger itself failed: full, busy, damaged, ...
                 raise
-            _keep_one_by_one(store, read, lines, source.name, tally)
+            _keep_one_by_one(store, lot, source.name, tally)
         progress(source, tally)
-
-    try:
-        for number, entry in _entries(source, catalog, options, tally):
-            lot.append(entry)
-            numbers.append(number)
-            if len(lot) == LOT:
-                keep()
-    finally:  # what was read before a file broke off is kept
-        keep()
+    if reading.broken is not None:
+        raise reading.broken
 
 
-def _keep_one_by_one(store: Store, lot: list[Entry], numbers: list[int], file: str, tally: Tally) -> None:
-    """The entries of a lot in which one was refused, e.g. counts beyond the ledger's 64 bits: that one is a problem."""
-    for number, entry in zip(numbers, lot, strict=True):
+def _keep_one_by_one(store: Store, lot: Lot, file: str, tally: Tally) -> None:
+    """The entries of a lot in which one was refused, e.g. a number beyond the ledger's 64 bits: that is a problem."""
+    for number, entry in zip(lot.numbers, lot.entries, strict=True):
         try:
             tally.counts += store.append_many([entry])
         except LedgerError as error:
             if type(error) is not LedgerError:
                 raise
             tally.problem(Problem(file, number, str(error)))
-
-
-def _entries(source: Source, catalog: Catalog, options: Options, tally: Tally) -> Iterator[tuple[int, Entry]]:
-    """(line number, priced event) of a file, problems and skipped lines told to the tally."""
-    told_apart = _Occurrences()
-    finish = options.finish
-    for number, outcome in _outcomes(source, options):
-        tally.lines += 1
-        if isinstance(outcome, Read):
-            occurrence = None if outcome.content is None else told_apart.key(outcome.content)
-            for part, call in enumerate(outcome.calls):
-                if occurrence is not None and call.dedupe_key is None:
-                    call = replace(call, dedupe_key=f"{occurrence}#{part}" if part else occurrence)
-                yield number, price_call(catalog, call if finish is None else finish(call))
-        elif isinstance(outcome, Problem):
-            tally.problem(outcome if outcome.line else Problem(outcome.file, number, outcome.reason))
-        else:
-            tally.skipped[outcome.reason] += 1
 
 
 class _Occurrences:
@@ -161,25 +142,70 @@ class _Occurrences:
         return f"content:{content.hex()}:{number}"
 
 
-def _outcomes(source: Source, options: Options) -> Iterator[tuple[int, Outcome]]:
+class _Reading:
+    """One file, lot by lot. `broken`: why it could not be read to its end, once all before that has been given."""
+
+    def __init__(self, source: Source, catalog: Catalog, options: Options) -> None:
+        self.broken: InputError | None = None
+        self._source, self._catalog, self._options = source, catalog, options
+        self._named = f"import:{PurePath(source.name).name}" if source.name != "-" else "import:stdin"
+
+    def lots(self) -> Iterator[Lot]:
+        """What the lines of the file came to."""
+        kind = self._options.kind or looks_like(self._source.name, self._source.head())
+        if kind == "jsonl":
+            yield from read_all(self._lines(), self._read_lines)
+            return
+        outcomes = self._values() if kind == "json" else self._rows()
+        while some := list(islice(outcomes, LOT)):
+            yield self._read(some)
+
+    def _read(self, outcomes: Iterable[tuple[int, Outcome]]) -> Lot:
+        return read_lot(outcomes, self._source.name, self._catalog, self._options.finish)
+
+    def _read_lines(self, lines: Lines) -> Lot:
+        return self._read(_json_lines(lines, self._source.name, self._named, self._options.attribute))
+
+    def _lines(self) -> Iterator[Lines]:
+        """The lines in lots, of many short or a few long ones."""
+        lines: Lines = []
+        size = 0
+        try:
+            for line in self._source.lines():
+                lines.append(line)
+                size += len(line[1] or b"")
+                if len(lines) == LOT or size >= LOT_BYTES:
+                    yield lines
+                    lines, size = [], 0
+        except InputError as broken:
+            self.broken = broken
+        if lines:
+            yield lines
+
+    def _values(self) -> Iterator[tuple[int, Outcome]]:
+        """What the values of a `.json` file hold."""
+        for number, value in enumerate(self._source.values(), 1):
+            try:
+                yield number, read_value(value, source=self._named, defaults=self._options.attribute)
+            except BadLine as bad:
+                yield number, Problem(self._source.name, number, str(bad))
+
+    def _rows(self) -> Iterator[tuple[int, Outcome]]:
+        """What the rows of a CSV file hold."""
+        options = self._options
+        reading = Reading(self._source.name, self._named, options.mapping, options.constants, options.attribute)
+        text = (line.decode("utf-8", "replace") for _, line in self._source.lines() if line is not None)
+        try:
+            yield from read_rows(text, reading)
+        except InputError as broken:
+            self.broken = broken
+
+
+def _json_lines(lines: Lines, file: str, name: str, defaults: Attribution | None) -> Iterator[tuple[int, Outcome]]:
     """(line number, what it holds) for every line that is not blank."""
-    name = f"import:{PurePath(source.name).name}" if source.name != "-" else "import:stdin"
-    kind = options.kind or looks_like(source.name, source.head())
-    if kind == "json":
-        for number, value in enumerate(source.values(), 1):
-            yield number, _read(partial(read_value, value, source=name, defaults=options.attribute), source, number)
-    elif kind == "csv":
-        text = (line.decode("utf-8", "replace") for _, line in source.lines() if line is not None)
-        reading = Reading(source.name, name, options.mapping, options.constants, options.attribute)
-        yield from read_rows(text, reading)
-    else:
-        yield from _json_lines(source, name, options.attribute)
-
-
-def _json_lines(source: Source, name: str, defaults: Attribution | None) -> Iterator[tuple[int, Outcome]]:
-    for number, line in source.lines():
+    for number, line in lines:
         if line is None:
-            yield number, Problem(source.name, number, f"is longer than {LINE_LIMIT} bytes")
+            yield number, Problem(file, number, f"is longer than {LINE_LIMIT} bytes")
             continue
         try:
             text = (line.decode("utf-8-sig") if number == 1 else line.decode()).lstrip()
@@ -187,13 +213,6 @@ def _json_lines(source: Source, name: str, defaults: Attribution | None) -> Iter
                 continue
             yield number, read_json(text, source=name, defaults=defaults)
         except BadLine as bad:
-            yield number, Problem(source.name, number, str(bad))
+            yield number, Problem(file, number, str(bad))
         except UnicodeDecodeError as bad:
-            yield number, Problem(source.name, number, f"is no UTF-8: {bad.reason} at byte {bad.start}")
-
-
-def _read(read: Callable[[], Outcome], source: Source, number: int) -> Outcome:
-    try:
-        return read()
-    except BadLine as bad:
-        return Problem(source.name, number, str(bad))
+            yield number, Problem(file, number, f"is no UTF-8: {bad.reason} at byte {bad.start}")
