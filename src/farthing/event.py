@@ -249,7 +249,7 @@ class _Ids:
     def after_fork(self) -> None:
         """A lock that another thread held would never open in the child, and its chance must not be the parent's."""
         self._lock = threading.RLock()
-        self._chances: list[str] = []
+        self._chance, self._left = "", 0
 
     def __call__(self) -> str:
         stamp = time.time_ns() * 512 // 125_000  # milliseconds and 12 bits of their fraction
@@ -257,13 +257,14 @@ class _Ids:
             if stamp <= self._last:
                 stamp = self._last + 1
             self._last = stamp
-            if not self._chances:
-                text = os.urandom(1920).hex()
-                self._chances = [f"-8{text[at : at + 3]}-{text[at + 3 : at + 15]}" for at in range(0, 3840, 15)]
+            if not self._left:
+                self._chance, self._left = os.urandom(1920).hex(), 3840
+            self._left = at = self._left - 15
+            chance = self._chance
             head = stamp >> 12
             if head != self._head:
                 self._head, self._text = head, f"{head >> 16:08x}-{head & 0xFFFF:04x}-7"
-            return f"{self._text}{stamp & 0xFFF:03x}{self._chances.pop()}"
+            return f"{self._text}{stamp & 0xFFF:03x}-8{chance[at : at + 3]}-{chance[at + 3 : at + 15]}"
 
 
 new_id = _Ids()

@@ -108,7 +108,6 @@ CONTAINERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """unit -> the units that contain it, e.g. cache_write_1h_tokens -> (input_tokens, cache_write_tokens)."""
 
 _WHOLE = frozenset(name for name, unit in UNITS.items() if unit.whole)
-_NAMES = frozenset(UNITS)
 _UNDER_WRITES = frozenset(f"cache_write_{ttl}_tokens" for ttl in CACHE_LIFETIMES)
 
 
@@ -134,14 +133,13 @@ class Usage:
     """Why the counts cannot be, where a provider reported impossible ones (`Usage.reported`); else empty."""
 
     def __init__(self, **units: Quantity | float | str | None) -> None:
-        counts: dict[str, Quantity] = {}
-        for name, value in units.items():
-            if type(value) is not int or value < 0 or name not in _NAMES:
-                value = _checked(name, value)
-            if value:
-                counts[name] = value
         closed = True
-        if not _is_simple(counts):
+        if _is_simple(units):
+            counts: dict[str, Any] = (
+                {name: value for name, value in units.items() if value} if 0 in units.values() else units
+            )
+        else:
+            counts = {name: number for name, value in units.items() if (number := _checked(name, value))}
             impossible, incomplete = _defects(counts)
             if impossible:
                 raise UsageError(impossible[0])
@@ -318,13 +316,16 @@ def _checked(name: str, value: object) -> Quantity:
     return number
 
 
-def _is_simple(counts: dict[str, Quantity]) -> bool:
-    """A quick yes for the common shapes: totals, and few subsets that fit into their totals side by side."""
+def _is_simple(counts: Mapping[str, Any]) -> bool:
+    """A quick yes for the common shapes: totals, and few subsets that fit into their totals side by side, all whole."""
     sides = _sides(tuple(counts))
     if sides is None:
         return False
+    for value in counts.values():
+        if type(value) is not int or value < 0:
+            return False
     for outer, inner in sides:
-        inside: Quantity = 0
+        inside = 0
         for name in inner:
             inside += counts[name]
         if inside > counts.get(outer, 0):
@@ -334,9 +335,11 @@ def _is_simple(counts: dict[str, Quantity]) -> bool:
 
 @lru_cache(maxsize=4096)
 def _sides(names: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
-    """(total, its subsets among these units) of each total that has some; None for units that may overlap."""
+    """(total, its subsets among these units) of each total that has some; None: some may overlap, or be no units."""
     inside: dict[str, list[str]] = {}
     for name in names:
+        if name not in UNITS:
+            return None
         if name in _UNDER_WRITES:
             inside.setdefault("cache_write_tokens", []).append(name)
         elif len(CONTAINERS[name]) == 1 and CONTAINERS[name][0] in ("input_tokens", "output_tokens"):

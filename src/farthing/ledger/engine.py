@@ -33,11 +33,24 @@ class Database:
 
     moment: an object, another one in each transaction before which other connections may have committed: what was read
     in a transaction of the same moment, and not written by this connection since, is so still.
-    run, changes: `execute` for the hot path inside a transaction, whose end makes its errors ours; how many rows the
-    last statement changed.
+    run, changes, last_number: `execute` for the hot path inside a transaction, whose end makes its errors ours; how
+    many rows the last statement changed; the number of the last row that was inserted: half the price of RETURNING, for
+    which SQLite makes a table each time.
     """
 
-    __slots__ = ("_connection", "_cursor", "_left", "changes", "moment", "path", "run")
+    __slots__ = (
+        "_changed",
+        "_connection",
+        "_cursor",
+        "_left",
+        "_run_many",
+        "_version",
+        "changes",
+        "last_number",
+        "moment",
+        "path",
+        "run",
+    )
 
     def __init__(
         self, path: str, *, full: bool = False, read_only: bool = False, patience_s: float = PATIENCE_S
@@ -54,6 +67,10 @@ class Database:
             self._cursor = connection.cursor()
             self.run: Callable[..., object] = self._cursor.execute
             self.changes: Callable[[], int] = connection.changes
+            self.last_number: Callable[[], int] = connection.last_insert_rowid
+            self._run_many: Callable[..., object] = self._cursor.executemany
+            self._changed: Callable[[], int] = connection.total_changes
+            self._version: Callable[[], int] = connection.data_version
             connection.set_busy_handler(_waiter(patience_s))
             connection.create_scalar_function("farthing_writer", _writer_version, 0)
             self._set_up(full, read_only, patience_s)
@@ -112,17 +129,12 @@ class Database:
 
     def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
         """Run a statement for each row; how many rows of the database that changed."""
-        before = self._connection.total_changes()
+        before = self._changed()
         try:
-            self._cursor.executemany(sql, rows)
+            self._run_many(sql, rows)
         except _apsw_error() as error:
             raise translated(error, self.path) from error
-        return self._connection.total_changes() - before
-
-    def insert(self, sql: str, values: Sequence[Any]) -> int:
-        """Insert one row: its number. Half the price of RETURNING, for which SQLite makes a table each time."""
-        self.execute(sql, values)
-        return self._connection.last_insert_rowid()
+        return self._changed() - before
 
     def __enter__(self) -> None:
         """Begin a transaction that writes. It is committed at the end of the block, undone where that raises."""
@@ -130,7 +142,7 @@ class Database:
             self.run("BEGIN IMMEDIATE")
         except _apsw_error() as error:
             raise translated(error, self.path) from error
-        if self._connection.data_version() != self._left:
+        if self._version() != self._left:
             self.moment = object()
 
     def restart(self) -> None:
@@ -141,19 +153,17 @@ class Database:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        failed = error
-        try:
-            if kind is None:
+        if kind is None:
+            try:
                 self.run("COMMIT")
-                self._left = self._connection.data_version()
+                self._left = self._version()
                 return
-        except _apsw_error() as refused:
-            failed = refused
-        finally:
-            if self._connection.in_transaction:  # else SQLite has undone it itself
-                self.execute("ROLLBACK")
-        if isinstance(failed, _apsw_error()):
-            raise translated(failed, self.path) from failed
+            except _apsw_error() as refused:
+                error = refused
+        if self._connection.in_transaction:  # else SQLite has undone it itself
+            self.execute("ROLLBACK")
+        if isinstance(error, _apsw_error()):
+            raise translated(error, self.path) from error
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -201,7 +201,8 @@ def _hold(sheet: Sheet, ask: Ask, lines: list[tuple[Line, int]]) -> Hold:
     text = f"[{','.join([f'[{account},{amount}]' for account, amount in places])}]"
     call = to_json({**ask.call, **names_of(ask.subject)})
     row = (ask.key, ask.subject.who.org, ask.state, ask.at_us, ask.expires_us, *ask.amounts, text, call)
-    sheet.flush("reserve", reservation=sheet.database.insert(KEEP, row))
+    sheet.database.execute(KEEP, row)
+    sheet.flush("reserve", reservation=sheet.database.last_number())
     return Hold(ask.key, ask.subject.who.org, ask.state, ask.amounts, ask.at_us, ask.expires_us)
 
 

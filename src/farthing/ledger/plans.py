@@ -185,7 +185,8 @@ def _hold(database: Database, book: Book, plan: Plan, ask: Ask) -> Hold | None:
     org = subject.who.org
     state: State = "dispatched" if gone else "held"
     kept = to_json({**call, **names_of(subject)}) if call.get("context") else plan.call_text(call)
-    number = database.insert(KEEP, (key, org, state, at_us, expires_us, usd, tokens, calls, places, kept))
+    database.run(KEEP, (key, org, state, at_us, expires_us, usd, tokens, calls, places, kept))
+    number = database.last_number()
     database.run(ENTRY, (at_us, "reserve", number, None, moves))
     book.remember((org, key), (number, at_us, said, places, plan))
     return Hold(key, org, state, amounts, at_us, expires_us)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from operator import attrgetter
 from typing import Any
 
 from farthing.errors import LedgerError
@@ -61,16 +60,28 @@ OBSERVED = slice(0, len(OBSERVED_COLUMNS))
 ID, ORG, KEY, CORRECTS, PRICE_HASH = map(COLUMNS.index, ("id", "org", "dedupe_key", "corrects", "price_hash"))
 """Places in a row."""
 
-_event_fields = attrgetter(*_EVENT_COLUMNS)
-_attribution_fields = attrgetter(*ATTRIBUTION_FIELDS)
+
+def _written_out() -> Callable[..., tuple[Any, ...]]:
+    """What puts a row together: written out, it takes a third of the time of asking for each column by its name.
+
+    It takes the counts that have a column, the event, its attribution, then the columns that are JSON.
+    """
+    told = [f"event.{name}" for name in ("usage_status", "cost_pico", "price_status", *_EVENT_COLUMNS)]
+    whose = [f"who.{name}" for name in ATTRIBUTION_FIELDS]
+    given = [*TOKEN_COLUMNS, "units"]
+    columns = ", ".join((*given, *told, *whose, *_JSON_COLUMNS))
+    made: Callable[..., tuple[Any, ...]] = eval(
+        f"lambda {', '.join((*given, 'event', 'who', *_JSON_COLUMNS))}: ({columns})"
+    )
+    return made
+
+
+_row = _written_out()
 
 _MOST = 9_000_000_000_000_000
 """The greatest count of one row: a thousand such still add up in 64 bits."""
 
 _INT64 = 2**63 - 1
-
-_KNOWN_ROWS = 1_024
-_rows_of: dict[int, tuple[Attribution, tuple[Any, ...]]] = {}
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
@@ -123,11 +134,14 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         take("output_reasoning_tokens", 0),
     )
     units = None
+    # Ordinary counts are not negative, so that one sum tells that none is too great, and all are whole.
+    whole = sum(tokens)
     if (
-        len(counts) + tokens.count(0) != len(tokens)  # some have no column
-        or type(sum(tokens)) is not int
-        or max(tokens) > _MOST
-        or min(tokens) < -_MOST
+        correction
+        or event.usage.problems
+        or len(counts) + tokens.count(0) != len(tokens)  # some have no column
+        or type(whole) is not int
+        or whole > _MOST
     ):
         tokens, units = _split(event.id, counts)
     cost = event.cost_pico
@@ -138,14 +152,11 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
                 "in one event; check its counts and rates"
             )
     who = event.attribution
-    row = (
+    row = _row(
         *tokens,
         units,
-        event.usage_status,
-        cost,
-        event.price_status,
-        *_event_fields(event),
-        *_attribution_row(who),
+        event,
+        who,
         to_json(who.metadata) if who.metadata else None,
         to_json(event.context) if event.context else None,
         to_json(_texts(event.usage.counts)) if correction else None,
@@ -153,18 +164,6 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         to_json(event.fingerprints) if event.fingerprints else None,
     )
     return Prepared(row, price_record, event)
-
-
-def _attribution_row(who: Attribution) -> tuple[Any, ...]:
-    """Its fields, metadata apart. Few attributions are those of many events, so that their rows are made once."""
-    known = _rows_of.get(id(who))
-    if known is not None and known[0] is who:
-        return known[1]
-    row = _attribution_fields(who)
-    if len(_rows_of) >= _KNOWN_ROWS:
-        _rows_of.clear()
-    _rows_of[id(who)] = (who, row)
-    return row
 
 
 def _split(event_id: str, counts: Mapping[str, Quantity]) -> tuple[tuple[int, ...], str | None]:

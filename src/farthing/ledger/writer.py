@@ -58,8 +58,7 @@ class Writer:
         self._database = None
         self._writing = False
         self._rows = 0
-        self._late: list[Prepared] = []
-        self._late_work: list[Work[object]] = []
+        self._late: list[Work[object]] = []
         self._prices: set[str | None] = {None}  # those that are kept
         self._new_prices: set[str] = set()
         self._held = False
@@ -73,32 +72,19 @@ class Writer:
 
     def write(self, entries: Sequence[Prepared]) -> list[Outcome]:
         """Keep the entries, in one transaction: what became of each. Nothing is kept where an error is raised."""
-        with self.lock:
-            if self._writing:
-                # A signal handler or a finalizer of this very thread, amid a transaction: that one takes it along.
-                self._late.extend(entries)
-                return ["added"] * len(entries)
-            self._writing = True
-            try:
-                outcomes = self._transaction(entries)
-                self._after(len(entries))
-            finally:
-                self._writing = False
-        if self.book.alerts:
-            self.book.announce()
-        return outcomes
+        return self.transact(lambda database: self._write(database, entries), late=["added"] * len(entries))
 
     def transact(self, work: Work[Answer], *, late: Answer | None = None) -> Answer:
         """What `work` gives, done in one transaction; nothing of it is kept where it raises.
 
-        late: the answer where this very thread is amid a transaction (a finalizer): the work is then done right after
-        it. Work that cannot wait: LedgerBusy.
+        late: the answer where this very thread is amid a transaction (a signal handler, a finalizer): the work is then
+        done right after it. Work that cannot wait: LedgerBusy.
         """
         with self.lock:
             if self._writing:
                 if late is None:
                     raise LedgerBusy("the ledger is amid a transaction of this very thread: try again after it")
-                self._late_work.append(work)
+                self._late.append(work)
                 return late
             self._writing = True
             database = self._database or self.database
@@ -107,36 +93,33 @@ class Writer:
                 with database:
                     answer = work(database)
                 kept = True
-                self._rows += 1
-                if self._new_prices:
-                    self._learn()
-                if self._late or self._late_work or self._rows >= MEASURED_ROWS:
-                    self._after(0)
             finally:
                 self._writing = False
                 if not kept:
                     self._forget()
+            if self._new_prices:
+                self._prices |= self._new_prices
+                self._new_prices.clear()
+            self._rows += 1
+            if self._late or self._rows >= MEASURED_ROWS:
+                self._after()
         if self.book.alerts:
             self.book.announce()
         return answer
 
-    def _work(self, work: Work[Answer]) -> Answer:
-        kept = False
-        try:
-            with self.database:
-                answer = work(self.database)
-            kept = True
-        finally:
-            if not kept:
-                self._forget()
-        if self._new_prices:
-            self._learn()
-        return answer
-
-    def _learn(self) -> None:
-        """The transaction is kept, and so are its price records."""
-        self._prices |= self._new_prices
-        self._new_prices.clear()
+    def _after(self) -> None:
+        """Do what came meanwhile. The log is measured now and then."""
+        late, self._late = self._late, []
+        for work in late:
+            try:
+                self.transact(work)
+            except LedgerError as error:
+                self.faults += 1
+                self.last_fault = str(error)
+        if self._rows >= MEASURED_ROWS:
+            self._rows = 0
+            if self._grown is not None:
+                self._grown(self.database)
 
     def _forget(self) -> None:
         """The transaction is undone, and so is what was learned in it."""
@@ -148,40 +131,20 @@ class Writer:
         self._new_prices.clear()
         database.restart()
 
-    def _after(self, rows: int) -> None:
-        """So many more rows have been committed; do what came meanwhile. The log is measured now and then."""
-        if self._late or self._late_work:
-            self._write_late()
-        self._rows += rows
-        if self._rows >= MEASURED_ROWS:
-            self._rows = 0
-            if self._grown is not None:
-                self._grown(self.database)
-
-    def _write_late(self) -> None:
-        late, self._late = self._late, []
-        works, self._late_work = self._late_work, []
+    def _write(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
+        self._rows += len(entries) - 1
         try:
-            if late:
-                self._transaction(late)
-            for work in works:
-                self._work(work)
-        except LedgerError as error:
-            self.faults += len(late) or 1
-            self.last_fault = str(error)
-
-    def _transaction(self, entries: Sequence[Prepared]) -> list[Outcome]:
-        try:
-            return self._work(lambda database: self._write(database, entries))
+            return self._insert_and_post(database, entries)
         except UnicodeEncodeError:
-            clean = [cleaned(entry) for entry in entries]
-            return self._work(lambda database: self._write(database, clean))
+            self._forget()
+            database.restart()
+            return self._insert_and_post(database, [cleaned(entry) for entry in entries])
         except (TypeError, OverflowError) as error:
             raise LedgerError(
                 f"one of {len(entries)} events has a value that the ledger cannot keep: {error}"
             ) from error
 
-    def _write(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
+    def _insert_and_post(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
         news: list[Prepared] = []
         outcomes = self._insert(database, entries, news)
         if news and self.book.current(database):

@@ -56,6 +56,8 @@ class _Base:
             [alias for overlay in overlays for alias in overlay.aliases],
         )
         self.discounts = patches
+        self.version = 0
+        """How many prices have been registered in catalogs of this data: what they remember is then out of date."""
         self.warned: set[tuple[str, str | None]] = set()
         self._records: dict[tuple[str, str, int], tuple[object, tuple[PriceRecord, ...]]] = {}
 
@@ -112,7 +114,7 @@ class Catalog:
         self._custom: list[CustomModel] = list(custom)
         self._parent: Catalog | None = None
         self._cache: dict[tuple[str, str | None, Any], Resolved | Unpriced] = {}
-        self._version = 0
+        self._version = self._base.version
 
     @classmethod
     def default(cls) -> Catalog:
@@ -136,7 +138,7 @@ class Catalog:
         twin._custom = []
         twin._parent = self
         twin._cache = {}
-        twin._version = 0
+        twin._version = self._base.version
         return twin
 
     def with_overlay(self, *overlays: Overlay | str) -> Catalog:
@@ -197,18 +199,13 @@ class Catalog:
         return found
 
     def _stale(self) -> bool:
-        """Whether a parent has learned new prices since; then the cache is dropped."""
-        if self._parent is None:
-            return False
-        version = self._parent._total_version()
+        """Whether this or a related catalog has learned new prices since; then the cache is dropped."""
+        version = self._base.version
         if version == self._version:
             return False
         self._version = version
         self._cache.clear()
         return True
-
-    def _total_version(self) -> int:
-        return len(self._custom) + (self._parent._total_version() if self._parent else 0)
 
     def _resolve(self, model: str, provider: str | None, at_us: int, context: Pairs) -> Resolved | Unpriced:
         _check_names(model, provider)
@@ -283,7 +280,7 @@ class Catalog:
             )
         made = price.compiled()
         self._custom.append(made)
-        self._cache.clear()
+        self._base.version += 1
         return made
 
     def models(self, provider: str | None = None) -> Iterator[Listed]:
