@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import click
@@ -38,11 +37,10 @@ def usage_of_options(given: dict[str, Any]) -> Usage | None:
     """The counts that were given; None where none was. Impossible ones: a usage error that names the rule."""
     units: dict[str, Any] = {name: given[name] for _, name, _ in _COUNTS if given[name] is not None}
     for name, text in key_values(given["units"], "--usage").items():
-        try:
-            number = Decimal(text)
-        except InvalidOperation:
-            raise click.BadParameter(f"{name}={text}: is no number", param_hint="--usage") from None
-        units[name] = int(number) if number == number.to_integral_value() else number
+        if name in units:
+            option = next(option for option, unit, _ in _COUNTS if unit == name)
+            raise click.BadParameter(f"{name}={text}: {option} gives {units[name]}", param_hint="--usage")
+        units[name] = text
     try:
         return Usage(**units) if units else None
     except UsageError as error:

@@ -145,9 +145,8 @@ def _stamp_words(path: Path) -> str:
 def fetch(source: str | Path) -> str:
     """The text at an https or file URL (http: of this machine only) or a path. What cannot be had: PriceError."""
     name = str(source)
-    scheme = urlsplit(name).scheme.lower()
     try:
-        if scheme in ("http", "https", "file"):
+        if "://" in name:
             raw = _download(name)
         else:
             path = Path(name).expanduser()
