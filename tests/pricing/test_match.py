@@ -19,6 +19,8 @@ MEANT = [
     ("gpt-4o-2024-08-06", None, "openai", "gpt-4o", "alias"),
     ("openai/gpt-4o", None, "openai", "gpt-4o", "prefix 'openai/' names the provider"),
     ("azure/gpt-4o", None, "azure", "gpt-4o", "prefix 'azure/' names the provider"),
+    ("litellm_proxy/gpt-4o", None, "openai", "gpt-4o", "prefix 'litellm_proxy/' names a gateway"),
+    ("portkey/anthropic/claude-sonnet-4", None, "anthropic", "claude-sonnet-4-0", "prefix 'anthropic/'"),
     ("openai:gpt-4o", None, "openai", "gpt-4o", "prefix 'openai:'"),
     ("gpt-5.2-20251211", None, "openai", "gpt-5.2", "date written with dashes"),
     ("gpt-4o-2025-01-01", None, "openai", "gpt-4o", "date suffix '-2025-01-01' removed"),

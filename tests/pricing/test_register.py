@@ -48,6 +48,39 @@ def test_a_registered_model_is_priced_by_the_million(catalog: Catalog) -> None:
     assert catalog.price("My-Custom-Model", CALL, provider="openai").usd == Decimal("0.004")
 
 
+@pytest.mark.parametrize(
+    ("model", "provider", "usd"),
+    [
+        ("openai/gpt-4o", None, "0.001"),  # the list price is 0.0025
+        ("vercel/openai/gpt-4o", None, "0.001"),
+        ("gpt-4o", "litellm", "0.001"),
+        ("azure/gpt-4o", None, "0.0025"),  # another provider's
+        ("gpt-4o-2024-05-13", None, "0.005"),  # a snapshot with a price of its own
+        ("openai/My-Llama", "openai", "0.003"),
+        ("custom/my-llama", None, "0.003"),
+        ("hosted_vllm/my-llama", None, "0.003"),
+        ("my-llama-2026-01-15", None, "0.003"),
+        ("ollama/qwen-x", None, "0.004"),
+        ("openai/Fin-X-7", None, "0.005"),  # by an anchored pattern
+    ],
+)
+def test_a_registered_model_answers_to_its_name_behind_a_prefix(
+    catalog: Catalog, model: str, provider: str | None, usd: str
+) -> None:
+    """As the data's models do: before them where only prefixes are taken off, after them where more is."""
+    catalog.register("gpt-4o", 1, 1, provider="openai")
+    catalog.register("my-llama", 3, 3)
+    catalog.register("qwen-x", 4, 4, provider="ollama")
+    catalog.register("fin", 5, 5, match_pattern="^Fin-X")
+    assert catalog.price(model, Usage(input_tokens=1000), provider=provider).usd == Decimal(usd)
+
+
+def test_a_misspelt_registered_name_is_told(catalog: Catalog) -> None:
+    """Near matches are looked for among registered names too."""
+    catalog.register("my-llama", 3, 3)
+    assert "did you mean 'my-llama'?" in catalog.price("my-lama", CALL).reasons[0]
+
+
 def test_langfuse_prices_by_one_token_with_a_pattern(catalog: Catalog) -> None:
     """0.000003 a token is 3 a million; the pattern is searched for in the name and wins over the list price."""
     price_of = CustomPrice(

@@ -7,6 +7,7 @@ stays the same.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import threading
@@ -217,7 +218,7 @@ class Catalog:
     def _found(self, model: str, provider: str | None, at_us: int, context: Pairs) -> Resolved | Unpriced:
         match = self._custom_at(model, provider, at_us) or self._base.matcher.find(model, provider)
         if isinstance(match, Miss):
-            return Unpriced(model, match.provider, [match.reason])
+            return Unpriced(model, match.provider, [match.reason + self._near_custom(model, match)])
         records = self._base.records(match)
         found = _in_force(records, match, at_us, context, model)
         found.since_us, found.until_us = _bounded(found, records, self._custom_edges(), at_us)
@@ -225,16 +226,24 @@ class Catalog:
 
     def _custom_at(self, model: str, provider: str | None, at_us: int) -> Match | None:
         """The registered model that a name means, where it holds at this moment."""
-        known = self._base.matcher.provider(provider) or provider if provider else None
         custom = self._all_custom()
         if not custom:
             return None
+        matcher = self._base.matcher
+        known = matcher.named(provider)
         holding = [one for one in custom if any(holds(record, at_us) for record in one.records)]
-        found = registered(holding, model, known)
-        if found is None and isinstance(self._base.matcher.find(model, provider), Miss):
-            # Outside its dates, and nothing else is known: of several, the one whose dates are nearest.
-            found = registered(sorted(custom, key=lambda one: -_away(one, at_us)), model, known)
+        found = registered(holding, matcher.readings(model, whole=True), known)
+        if found is None and isinstance(matcher.find(model, provider), Miss):
+            # Nothing else is known: by less of the name, or outside its dates, of several where they are nearest.
+            nearest = sorted(custom, key=lambda one: -_away(one, at_us))
+            for models in (holding, nearest):
+                found = found or registered(models, matcher.readings(model, whole=False), known)
         return found
+
+    def _near_custom(self, model: str, miss: Miss) -> str:
+        """Registered names near one that means nothing, in words; the data's own near ones go first."""
+        near = difflib.get_close_matches(model, [one.model for one in self._all_custom()], n=3)
+        return f"; did you mean {', '.join(map(repr, near))}?" if near and not miss.near else ""
 
     def _all_custom(self) -> list[CustomModel]:
         return [*(self._parent._all_custom() if self._parent else ()), *self._custom]

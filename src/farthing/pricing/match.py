@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,9 +124,7 @@ class Matcher:
         """The model that a name means with this provider, which may be any name of it, or None: told by the model."""
         if not name:
             return Miss(name, provider, "no model was named")
-        given = provider.strip().lower() if provider else None
-        if given and given in names_in("gateways"):
-            given = None
+        given = self._given(provider)
         if given in names_in("local"):
             return Miss(name, given, _own_machine(given))
         if given is None:
@@ -142,6 +140,17 @@ class Matcher:
             reason = f"unknown provider {shown(provider)} for model {shown(name)}{hint}"
             return Miss(name, provider, reason, self._near(name, None))
         return self._within(name, found)
+
+    @staticmethod
+    def _given(provider: str | None) -> str | None:
+        """The provider as it was given; a gateway is none: the model tells whose it is."""
+        given = provider.strip().lower() if provider else None
+        return None if given in names_in("gateways") else given
+
+    def named(self, provider: str | None) -> str | None:
+        """The id of the provider that a caller gave; what is not known stays as given; None where none was."""
+        given = self._given(provider)
+        return None if given is None else self.provider(given) or provider
 
     def _within(self, name: str, provider: str) -> Match | Miss:
         for reading in readings(name, self._source.providers):
@@ -252,6 +261,19 @@ class Matcher:
             return name
         return provider_of(name, self._source.providers)
 
+    def readings(self, name: str, *, whole: bool) -> Iterator[Reading]:
+        """What a name may mean, as it is written first; `whole`: only with prefixes taken off, nothing else changed."""
+        yield Reading(name, None, "")
+        for reading in readings(name, self._source.providers):
+            tail = name[-len(reading.name) :]
+            if tail.lower() == reading.name:
+                yield Reading(tail, reading.provider, reading.why)
+            elif not whole:
+                yield reading
+        prefix, _, rest = name.partition("/")
+        if prefix.lower() in names_in("local"):
+            yield Reading(rest, prefix.lower(), f"prefix '{prefix}/' names a machine of your own")
+
     def data(self, provider: str) -> ProviderData | None:
         """The provider's data."""
         return self._source.providers.get(provider)
@@ -293,17 +315,20 @@ def _because(reading: Reading, why: str) -> str:
     return f"{reading.why}; {why}" if reading.why else why
 
 
-def registered(models: Sequence[CustomModel], name: str, provider: str | None) -> Match | None:
-    """The registered model that a name means, the latest first: exact names before patterns."""
-    lowered = name.lower()
-    fitting = [m for m in reversed(models) if provider is None or m.provider in ("custom", provider)]
-    for model in fitting:
-        if lowered == model.model.lower() or lowered in model.aliases:
-            return Match(model.provider, model, "exact name of a registered price")
-    for model in fitting:
-        for pattern in model.patterns:
-            if pattern.search(name):
-                return Match(
-                    model.provider, model, f"pattern {pattern.pattern!r} of the registered price {model.model!r}"
-                )
+def registered(models: Sequence[CustomModel], named: Iterable[Reading], provider: str | None) -> Match | None:
+    """The registered model that a name means by one of its readings, the latest first: exact names before patterns."""
+    for reading in named:
+        told, name = provider or reading.provider, reading.name.lower()
+        if reading.provider not in (None, told):
+            continue
+        fitting = [m for m in reversed(models) if told is None or m.provider in ("custom", told)]
+        for model in fitting:
+            whole = model.model.lower()
+            if name in (whole, f"{model.provider}/{whole}".lower(), *model.aliases):
+                return Match(model.provider, model, _because(reading, "exact name of a registered price"))
+        for model in fitting:
+            for pattern in model.patterns:
+                if pattern.search(reading.name):
+                    why = f"pattern {pattern.pattern!r} of the registered price {model.model!r}"
+                    return Match(model.provider, model, _because(reading, why))
     return None

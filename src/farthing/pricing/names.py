@@ -100,6 +100,8 @@ def readings(model: str, providers: Mapping[str, ProviderData]) -> Iterator[Read
                 rest = rest.split("/models/", 1)[1]
                 provider = provider or "google"
             name, why = rest, f"{why}, {prefix!r} is a path" if why else f"{prefix!r} is a path"
+        elif prefix in names_in("gateways"):
+            name, why = rest, f"prefix '{prefix}/' names a gateway"
         elif (found := provider_of(prefix, providers)) and "." not in prefix:
             if provider in ("openrouter", "together", "groq", "fireworks"):
                 break  # the maker's name is part of a host's own ids
