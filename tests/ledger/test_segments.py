@@ -94,6 +94,24 @@ def test_the_same_logs_a_year_later_add_nothing(tmp_path: Path, make_event: Make
         assert store.find(lot[1][0].id[:30])[0] == lot[1][0]
 
 
+def test_an_event_is_found_by_its_key_wherever_it_is(tmp_path: Path, make_event: Make) -> None:
+    """Sealed or not, its key a response's or its own id; only within its organisation."""
+    path = str(tmp_path / "l.db")
+    lot = [
+        (replace(event, dedupe_key=f"resp_{n}") if n % 3 else event, record)
+        for n, (event, record) in enumerate(days(make_event))
+    ]
+    with open_ledger(path) as store:
+        store.append_many(lot)
+        for _ in range(2):
+            for event, _ in lot:
+                org = event.attribution.org
+                assert store.get_by_key(event.dedupe_key, org) == event
+                assert store.get_by_key(event.dedupe_key, "b" if org == "a" else "a") is None
+            assert store.get_by_key("resp_gone", "a") is None
+            compact(path, keep_rows=3)
+
+
 def test_a_key_that_only_collides_is_not_known(
     tmp_path: Path, make_event: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,11 @@ def by_key(sealed: Sealed, key: str, org: str) -> Event | None:
     return found[0] if found else None
 
 
+def keyed(sealed: Sealed, key: str, org: str) -> Event | None:
+    """The sealed event with this dedupe key, its id or another."""
+    return by_key(sealed, key, org) or by_id(sealed, key, org)
+
+
 def corrections_in(sealed: Sealed, original: Event) -> list[Event]:
     """The sealed corrections of an event, in the order they were made. They are of its day."""
     at = original.at_us

@@ -22,7 +22,7 @@ from farthing.ledger.closing import Closing, close_month, closings
 from farthing.ledger.engine import Database, sqlite_version
 from farthing.ledger.forget import Forgotten, forget
 from farthing.ledger.hot import Hot
-from farthing.ledger.known import Known, beginning_with, by_id, corrections_in, retried
+from farthing.ledger.known import Known, beginning_with, by_id, corrections_in, keyed, retried
 from farthing.ledger.migrate import bring_up_to_date
 from farthing.ledger.parquet import write_parquet
 from farthing.ledger.places import make_ready
@@ -140,6 +140,11 @@ class SqliteStore:
         of_org, values = (" AND org = ?", (event_id, org)) if org is not None else ("", (event_id,))
         found = self._read().rows(f"{SELECT} WHERE id = ?{of_org} LIMIT 1", values)
         return to_event(found[0]) if found else retried(lambda sealed: by_id(sealed, event_id, org), self._hot.sealed)
+
+    def get_by_key(self, dedupe_key: str, org: str) -> Event | None:
+        """The event of this organisation with this dedupe key as it was recorded, or None."""
+        found = self._read().rows(f"{SELECT} WHERE dedupe_key = ? AND org = ?", (dedupe_key, org))
+        return to_event(found[0]) if found else retried(lambda sealed: keyed(sealed, dedupe_key, org), self._hot.sealed)
 
     def history(self, event_id: str, org: str | None = None) -> list[Event]:
         """The event and its corrections, oldest first; empty where the id is unknown."""

@@ -236,6 +236,9 @@ class Store(Protocol):
     def get(self, event_id: str, org: str | None = None) -> Event | None:
         """The event with this id as it was recorded, or None. Without `org`: of any organisation."""
 
+    def get_by_key(self, dedupe_key: str, org: str) -> Event | None:
+        """The event of this organisation with this dedupe key as it was recorded, or None."""
+
     def history(self, event_id: str, org: str | None = None) -> list[Event]:
         """The event and its corrections, oldest first; empty where the id is unknown. A correction's id will do."""
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 from farthing.capture.logs.attributed import Who
-from farthing.capture.logs.importer import LOT, Tally
+from farthing.capture.logs.importer import LOT, Tally, no_collector
 from farthing.capture.logs.positions import Position, Positions
 from farthing.capture.logs.tail import Tail
 from farthing.capture.logs.values import Problem, Skipped
 from farthing.errors import InputError
 from farthing.event import Attribution
-from farthing.ledger.store import Entry, Filter, Store
+from farthing.ledger.store import Entry, Store
 from farthing.money import usd_to_pico
 from farthing.pricing.catalog import Catalog
 from farthing.recording import Call, price_call
@@ -134,10 +134,7 @@ class AgentImport:
     def _trust(self) -> None:
         """Forget what was read where the ledger is not the one it was read into."""
         witness = self._positions.witness
-        if witness is None:
-            return
-        where = Filter(org=self._org, equals={"dedupe_key": witness})
-        if next(self._store.events(where, limit=1), None) is None:
+        if witness is not None and self._store.get_by_key(witness, self._org) is None:
             self._positions.forget()
 
     def ahead(self, places: Sequence[Path]) -> int:
@@ -153,6 +150,11 @@ class AgentImport:
     def poll(self, places: Sequence[Path], progress: Progress | None = None) -> AgentTally:
         """Read what is new. A log that cannot be read is a problem of its line 0; the others are read."""
         tally = AgentTally()
+        with no_collector():
+            self._poll(places, tally, progress)
+        return tally
+
+    def _poll(self, places: Sequence[Path], tally: AgentTally, progress: Progress | None) -> None:
         before = 0
         for path in self._log.files(places):
             tally.files += 1
@@ -172,7 +174,6 @@ class AgentImport:
             if progress is not None:
                 progress(before, tally)
         self._settle(tally)
-        return tally
 
     def _read(
         self, path: Path, known: Position | None, tally: AgentTally, progress: Progress | None, before: int

@@ -70,7 +70,7 @@ def import_files(
     tally = Tally()
     for path in paths:
         try:
-            with opened(path, stdin) as source, _no_collector():
+            with opened(path, stdin) as source, no_collector():
                 _import(source, store, catalog, options, tally, progress)
         except InputError as error:
             tally.problem(Problem(path, 0, str(error).removeprefix(f"{path}: ")))
@@ -80,7 +80,7 @@ def import_files(
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def no_collector() -> Iterator[None]:
     """Nothing that is read forms cycles; looking for some in every lot would take a quarter of the time."""
     was_on = gc.isenabled()
     gc.disable()
