@@ -343,6 +343,30 @@ class TestHosts:
         assert found.status == "partial" and found.reason and "prompt_eval_count" in found.reason
         assert found.provider == "ollama"
 
+    def test_geminis_compatible_endpoint_tells_thoughts_in_the_total_alone(self) -> None:
+        """109 in all, 35 of them in and 12 the answer: 62 were thought, and are billed."""
+        body = {
+            "object": "chat.completion",
+            "model": "gemini-2.5-pro",
+            "usage": {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109},
+        }
+        found = extract(body)
+        assert found.usage is not None
+        assert found.usage.to_dict() == {"input_tokens": 35, "output_tokens": 74, "output_reasoning_tokens": 62}
+        other = extract(body, provider="openrouter")
+        assert other.usage is not None and other.usage.output_tokens == 12
+
+    def test_an_openrouter_body_is_known_by_its_id_and_the_provider_it_names(self) -> None:
+        """Also where it says nothing of cost."""
+        body = {"id": "gen-1", "provider": "OpenAI", "object": "chat.completion", "model": "openai/gpt-4o"}
+        assert extract({**body, "usage": {"prompt_tokens": 1, "completion_tokens": 2}}).provider == "openrouter"
+        assert extract({**body, "id": "chatcmpl-1", "usage": {"prompt_tokens": 1}}).provider is None
+
+    def test_one_line_of_ollamas_stream_is_not_the_whole(self) -> None:
+        """`done` false: more was to come."""
+        found = extract({"model": "llama3", "response": "Hello", "done": False})
+        assert not found.complete and found.status == "partial" and found.usage is not None
+
     def test_gateway_shapes(self) -> None:
         """Cloudflare's `result`, LangChain's usage_metadata, Cursor's and pi's caches beside the input."""
         wrapped = {"result": {"response": "x", "usage": {"prompt_tokens": 1, "completion_tokens": 2}}, "success": True}

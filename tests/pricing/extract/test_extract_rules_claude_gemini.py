@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -314,6 +316,36 @@ class TestGoogle:
 
 
 class TestBedrock:
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            lambda data: {"chunk": {"bytes": data}},
+            lambda data: {"bytes": base64.b64encode(data).decode()},
+            lambda data: {"chunk": {"bytes": base64.b64encode(data).decode()}},
+        ],
+    )
+    def test_a_streams_events_as_an_sdk_gives_them(self, wrap: Callable[[bytes], dict[str, Any]]) -> None:
+        """Packed in `chunk` and `bytes`, all of them or the last alone: the invocation's metrics count."""
+        last = {
+            "type": "message_stop",
+            "amazon-bedrock-invocationMetrics": {"inputTokenCount": 5, "outputTokenCount": 7},
+        }
+        start = {"type": "message_start", "message": {"id": "msg_bdrk_1", "usage": {"input_tokens": 5}}}
+        delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}}
+        events = [wrap(json.dumps(event).encode()) for event in (start, delta, last)]
+        for body in (events, events[-1:], events[-1]):
+            found = extract(body, provider="bedrock")
+            assert found.usage is not None
+            assert found.usage.to_dict() == {"input_tokens": 5, "output_tokens": 7}
+            assert found.complete and found.status == "reported", found
+        assert extract({"chunk": {"bytes": b"no JSON"}}).usage is None
+
+    def test_the_last_event_of_converse_alone(self) -> None:
+        """`metadata` carries the usage of the whole stream."""
+        found = extract({"metadata": {"usage": {"inputTokens": 5, "outputTokens": 7}, "metrics": {"latencyMs": 1}}})
+        assert found.provider == "aws" and found.complete and found.usage is not None
+        assert found.usage.to_dict() == {"input_tokens": 5, "output_tokens": 7}
+
     def test_converse_gets_its_caches_added(self) -> None:
         """Caches lie beside `inputTokens`; lifetimes and the tier are told."""
         usage = {

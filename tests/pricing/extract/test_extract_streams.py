@@ -220,3 +220,26 @@ def test_who_answered(given: str | None, path: str | None, provider: str | None)
     """Aliases, hosts and paths come out as the price data's ids; unknown names stay; nothing is guessed."""
     body = {"model": "some-model", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
     assert extract(body, provider=given, path=path).provider == provider
+
+
+def test_several_whole_answers_in_one_body_are_several_calls() -> None:
+    """A realtime session's log, a file of recorded answers: none is lost. The same answer told twice is one."""
+
+    def done(number: int) -> dict[str, Any]:
+        usage = {"input_tokens": 10 * number, "output_tokens": number, "total_tokens": 11 * number}
+        return {"type": "response.done", "response": {"id": f"resp_{number}", "status": "completed", "usage": usage}}
+
+    def chat(number: int) -> dict[str, Any]:
+        usage = {"prompt_tokens": 10 * number, "completion_tokens": number, "total_tokens": 11 * number}
+        return {"id": f"c{number}", "object": "chat.completion", "model": "gpt-4o", "usage": usage}
+
+    for one in (done, chat):
+        events = [{"type": "session.created"}, one(1), one(2), one(2)]
+        for body in (events, "\n".join(json.dumps(event) for event in events)):
+            found = extract(body)
+            counted = [answer.usage for answer in (found, *found.parts)]
+            assert [usage and usage.to_dict() for usage in counted] == [
+                {"input_tokens": 10, "output_tokens": 1},
+                {"input_tokens": 20, "output_tokens": 2},
+            ]
+            assert found.complete and found.status == "reported"

@@ -94,10 +94,21 @@ def _compaction(body: Body) -> bool:
 
 
 Rule = tuple[str, Callable[[str, Body], bool]]
+
+
+def _untold_thoughts(body: Body) -> bool:
+    told = [body.get("usage", {}).get(f"{which}_tokens") for which in ("prompt", "completion", "total")]
+    return None not in told and "gemini" in str(body.get("model")) and told[2] > told[0] + told[1]
+
+
 REASONS: tuple[Rule, ...] = (
     (
         "a compaction pass is billed and not in the message's totals (platform.claude.com, Compaction)",
         lambda unit, body: _compaction(body) and unit.startswith(("input_", "output_", "cache_")),
+    ),
+    (
+        "Gemini's OpenAI-compatible endpoint tells thoughts in total_tokens alone; they are billed as output",
+        lambda unit, body: _untold_thoughts(body) and unit in ("output_tokens", "output_reasoning_tokens"),
     ),
     (
         "the lifetime of a cache write is in the body; it changes the rate",
@@ -181,6 +192,7 @@ PRICED_AT = datetime(2025, 8, 1, 12, tzinfo=UTC)
 
 PRICE_REASONS: tuple[Rule, ...] = (
     REASONS[0],
+    (REASONS[1][0], lambda model, body: _untold_thoughts(body)),
     (
         "audio input of gpt-4o-audio-preview costs 40 USD a million, which the data lacks and we correct",
         lambda model, body: model.startswith("gpt-4o-audio-preview"),

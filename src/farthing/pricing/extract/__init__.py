@@ -76,6 +76,7 @@ def _operation(path: str) -> str:
 
 def _whole(draft: Draft, body: JsonObject) -> Extraction:
     """The extraction of one JSON object that is no stream."""
+    body = streams.opened(body) or body
     if is_event(body):
         folded = fold([body])
         if folded.operation:
@@ -133,7 +134,7 @@ _NATIVE: dict[shapes.Reader, str] = {
 
 def _several(draft: Draft, frames: streams.Frames) -> Extraction:
     """The extraction of a stream's events, or of the lines of a batch's results."""
-    events = [event for event in frames.objects if isinstance(event, dict)]
+    events = [found for event in frames.objects if isinstance(event, dict) and (found := streams.opened(event))]
     if not events:
         draft.complete = frames.whole and frames.kind in ("json", "array")
         draft.stream = frames.kind not in ("json", "none")
@@ -141,6 +142,9 @@ def _several(draft: Draft, frames: streams.Frames) -> Extraction:
         return draft.finish()
     if frames.kind in ("ndjson", "array") and shapes.is_batch_line(events[0]):
         return _batch(draft, events, frames)
+    answers = {key: event for event in events if (key := shapes.whole_answer(event))}
+    if len(answers) > 1:
+        return _batch(draft, list(answers.values()), frames)
     draft.stream = True
     folded = fold(events)
     if folded.operation:
@@ -189,7 +193,7 @@ def _estimate(draft: Draft, objects: list[Any], what: str) -> None:
 
 
 def _batch(draft: Draft, lines: list[JsonObject], frames: streams.Frames) -> Extraction:
-    """A whole results file: its first line, the others as parts."""
+    """A whole results file, or several answers one after the other: the first, the others as parts."""
     found = [_whole(_draft(draft.provider, draft.path), line) for line in lines]
     first = found[0]
     return Extraction(

@@ -28,7 +28,9 @@ class Folded:
 def is_event(body: JsonObject) -> bool:
     """Whether one object is an event of a stream rather than a response: `response.done`, `message_delta`, ..."""
     kind = body.get("type")
-    return isinstance(kind, str) and (kind in _ANTHROPIC or kind.startswith(_TYPED) or kind == "message-end")
+    if isinstance(kind, str):
+        return kind in _ANTHROPIC or kind.startswith(_TYPED) or kind == "message-end"
+    return len(body) == 1 and not body.keys().isdisjoint(_CONVERSE)
 
 
 def fold(events: list[JsonObject]) -> Folded:
@@ -69,7 +71,10 @@ _CONVERSE = ("messageStart", "contentBlockStart", "contentBlockDelta", "contentB
 
 def _anthropic(events: list[JsonObject]) -> Folded:
     body, ended, final = anthropic.merge_stream(events)
-    return Folded(body, ended, bool(body.get("usage")), final)
+    if METRICS in events[-1] and not body.get("usage"):  # the end alone of a stream through Bedrock
+        body[METRICS] = events[-1][METRICS]
+    counted = METRICS in body
+    return Folded(body, ended, counted or bool(body.get("usage")), counted or final)
 
 
 def _chat(events: list[JsonObject]) -> Folded:

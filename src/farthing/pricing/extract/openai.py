@@ -106,6 +106,8 @@ def _prompt_and_completion(draft: Draft, usage: JsonObject) -> None:
         add("output_reasoning_tokens", reasoning)
         if _outside(draft, usage, prompt, completion, reasoning):
             add("output_tokens", reasoning)
+    elif draft.provider == "google":
+        _untold_thoughts(draft, usage)
     if "citation_tokens" in usage or "num_search_queries" in usage or "search_context_size" in usage:
         _perplexity(draft, usage)
 
@@ -130,6 +132,14 @@ def _outside(draft: Draft, usage: JsonObject, prompt: Any, completion: Any, reas
     if is_count(stated):
         return bool(stated == p + c + r)
     return draft.provider == "x-ai" or bool(r > c)
+
+
+def _untold_thoughts(draft: Draft, usage: JsonObject) -> None:
+    """Gemini's OpenAI-compatible endpoint tells thoughts in the total alone, beside the completion; they are billed."""
+    stated, told = usage.get("total_tokens"), total(usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    if is_count(stated) and is_count(told) and stated > told:
+        draft.add("output_tokens", stated - told)
+        draft.add("output_reasoning_tokens", stated - told)
 
 
 def _anthropic_style_cache(draft: Draft, usage: JsonObject, *, counted: bool) -> None:

@@ -169,6 +169,8 @@ def by_shape(body: dict[str, Any], model: str | None) -> str | None:
     identity = body.get("id")
     if isinstance(identity, str) and identity.startswith(("msg_bdrk_", "msg_vrtx_")):
         return "aws" if identity.startswith("msg_bdrk_") else "google"
+    if isinstance(identity, str) and identity.startswith("gen-") and isinstance(body.get("provider"), str):
+        return "openrouter"
     if "x_groq" in body:
         return "groq"
     if "prompt_filter_results" in body:

@@ -40,6 +40,8 @@ def read_ollama(draft: Draft, body: JsonObject) -> None:
     """Fills the draft from Ollama's own shape. A prompt that was cached whole has no `prompt_eval_count`."""
     draft.name(body)
     draft.provider = draft.provider or "ollama"
+    if body.get("done") is False:
+        draft.complete = False
     if "embeddings" in body or "embedding" in body:
         draft.operation = "embeddings"
     elif "response" in body:

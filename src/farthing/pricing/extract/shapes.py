@@ -151,6 +151,18 @@ def error_of(body: JsonObject) -> str | None:
 _ANSWERS = ("choices", "content", "text", "output", "done", "candidates", "embeddings", "results", "data")
 
 
+def whole_answer(body: JsonObject) -> str | None:
+    """The id of an answer that is told whole, by itself or in the event that ends it; None for anything else.
+
+    A body with several is several calls: a session of the realtime API, a file of recorded responses.
+    """
+    if body.get("type") in ("response.done", "response.completed", "response.incomplete"):
+        body = obj(body.get("response"))
+    elif body.get("object") not in ("chat.completion", "text_completion", "response") and body.get("type") != "message":
+        return None
+    return text(body.get("id")) if obj(body.get("usage")) else None
+
+
 def is_batch_line(body: JsonObject) -> bool:
     """Whether the object is a line of a batch's results."""
     return ("custom_id" in body and ("response" in body or "result" in body)) or "modelOutput" in body

@@ -265,16 +265,27 @@ def _payload(payload: bytes, name: str) -> JsonObject | None:
         return None
     if not isinstance(value, dict):
         return None
-    packed = value.get("bytes")
-    if isinstance(packed, str):
-        try:
-            inner = parse_json(base64.b64decode(packed))
-        except ValueError:
-            return None
-        return inner if isinstance(inner, dict) else None
+    if isinstance(value.get("bytes"), str):
+        return opened(value)
     if name.startswith("exception:"):
         return {"error": {"type": name[10:], "message": value.get("message")}}
     return {name: value} if name and name != "chunk" else value
+
+
+def opened(event: JsonObject) -> JsonObject | None:
+    """An event of InvokeModelWithResponseStream as its SDK gives it, `{"chunk": {"bytes": ...}}`, unpacked.
+
+    Also without `chunk`, and with base64 text for bytes. Any other event stays as it is; None: no JSON object inside.
+    """
+    inner = event.get("chunk")
+    packed = (inner if isinstance(inner, dict) else event).get("bytes")
+    if not isinstance(packed, bytes | str):
+        return event
+    try:
+        value = parse_json(packed if isinstance(packed, bytes) else base64.b64decode(packed))
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{24,}={0,2}\s*\Z")
