@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from farthing.capture.logs import helpers, importer
-from farthing.capture.logs.helpers import Lines
+from farthing.capture.logs import files, helpers, importer
+from farthing.capture.logs.files import Block
 from farthing.capture.logs.importer import Options, Tally, import_files
 from farthing.capture.logs.lot import Lot, packed, read_lot, unpacked
 from farthing.capture.logs.values import Problem, Read, Skipped
@@ -76,8 +76,8 @@ def _reasons(tally: Tally) -> list[tuple[int, str]]:
 
 @pytest.fixture
 def long_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file of many lots."""
-    monkeypatch.setattr(importer, "LOT", 40)
+    """A file of many blocks."""
+    monkeypatch.setattr(files, "BLOCK", 4_000)
     path = tmp_path / "long.jsonl"
     path.write_text("".join(_line(number) + "\n" for number in range(LINES)))
     return path
@@ -132,7 +132,7 @@ def test_a_helper_that_dies_leaves_its_work_to_the_others(
 
 
 def test_a_short_file_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beginning a process costs more than a few lots."""
+    """Beginning a process costs more than a few blocks."""
     monkeypatch.setattr(helpers, "_Helpers", None)
     path = tmp_path / "short.jsonl"
     path.write_text("".join(_line(number) + "\n" for number in range(LINES)))
@@ -145,14 +145,14 @@ def test_helpers_end_with_whom_they_help(tmp_path: Path, monkeypatch: pytest.Mon
     child = os.fork()
     if child == 0:  # pragma: no cover - killed
 
-        def read(lines: Lines) -> Lot:
+        def read(block: Block) -> Lot:
             os.write(told, f"{os.getpid()}\n".encode())
             signal.pause()
             return Lot()
 
         monkeypatch.setattr(helpers, "useful", lambda: 2)
         monkeypatch.setattr(helpers, "ALONE", 0)
-        list(helpers.read_all([[(1, b"")], [(2, b"")]], read))
+        list(helpers.read_all([Block(1, b""), Block(2, b"")], read))
         os._exit(1)
     os.close(told)
     with os.fdopen(parent) as pipe:

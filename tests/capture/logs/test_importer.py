@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from farthing.capture.logs.importer import LOT, Options, Tally, import_files
+from farthing.capture.logs.importer import Options, Tally, import_files
 from farthing.ledger.open import open_ledger
 from farthing.ledger.store import Question, Store
 from farthing.pricing import Catalog
@@ -100,12 +100,12 @@ def test_gzip_and_standard_input(store: Store, tmp_path: Path) -> None:
 
 def test_what_a_damaged_gzip_file_still_holds_is_kept(store: Store, tmp_path: Path) -> None:
     """A download that broke off: its whole lines count, and the break is told."""
-    lines = "".join(json.dumps({**LINE, "session": f"s{i:09d}-{i * 7919 % 9973}"}) + "\n" for i in range(3 * LOT))
+    lines = "".join(json.dumps({**LINE, "session": f"s{i:09d}-{i * 7919 % 9973}"}) + "\n" for i in range(20_000))
     path = tmp_path / "cut.jsonl.gz"
     data = gzip.compress(lines.encode())
     path.write_bytes(data[: len(data) * 2 // 3])
     tally = bring(store, path)
-    assert 0 < tally.counts.added < 3 * LOT
+    assert 0 < tally.counts.added < 20_000
     assert tally.counts.added == tally.lines - (tally.bad - 1)
     assert "gzip" in tally.problems[-1].reason
 

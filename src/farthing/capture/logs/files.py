@@ -9,15 +9,31 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from farthing.errors import InputError
 
 LINE_LIMIT = 64 * 2**20
 """Bytes of one line. A recorded response with images is large; a file without line ends is a mistake."""
 
+BLOCK = 2**19
+"""Bytes that are read at once, to the end of a line."""
+
 WHOLE_LIMIT = 512 * 2**20
 """Bytes of a `.json` file, which is read whole."""
+
+
+class Block(NamedTuple):
+    """Whole lines of a file. `number`: of the first one, from 1. `data` None: it is one line, which is too long."""
+
+    number: int
+    data: bytes | None
+
+    def lines(self) -> Iterator[tuple[int, bytes | None]]:
+        """(number, the line without its end; None for one that is too long) of every line."""
+        if self.data is None:
+            return iter(((self.number, None),))
+        return enumerate(self.data.removesuffix(b"\n").split(b"\n"), self.number)
 
 
 class Source:
@@ -44,23 +60,42 @@ class Source:
         except OSError:
             return 0
 
-    def lines(self) -> Iterator[tuple[int, bytes | None]]:
-        """(line number from 1, the line with its end) of every line; None for one that is too long.
-
-        A damaged or cut gzip file: InputError, after the lines that could be read.
-        """
-        number = 0
-        try:
-            while line := self._file.readline(LINE_LIMIT):
+    def blocks(self) -> Iterator[Block]:
+        """All lines, many at once. A damaged or cut gzip file: InputError, after the lines that could be read."""
+        number = 1
+        while True:
+            data, whole, broken = self._some()
+            lines = data if whole and broken is None else data[: data.rfind(b"\n") + 1]
+            if lines:
+                yield Block(number, lines)
+                number += lines.count(b"\n")
+            if not whole:
+                yield Block(number, None)
                 number += 1
-                if len(line) == LINE_LIMIT and not line.endswith(b"\n"):
-                    while (rest := self._file.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
-                        pass
-                    yield number, None
-                else:
-                    yield number, line
+            if broken is not None:
+                raise InputError(
+                    f"{self.name}: the gzip data ends or breaks after line {number - 1}: {broken}"
+                ) from broken
+            if not data:
+                return
+
+    def _some(self) -> tuple[bytes, bool, Exception | None]:
+        """(bytes up to the end of a line, whether that line is whole: else it is too long, why no more can be read)."""
+        parts: list[bytes] = []
+        size, whole = 0, True
+        try:
+            while size < BLOCK and (part := self._file.read1(BLOCK)):
+                parts.append(part)
+                size += len(part)
+            if parts and not parts[-1].endswith(b"\n"):
+                parts.append(self._file.readline(LINE_LIMIT))
+                whole = len(parts[-1]) < LINE_LIMIT or parts[-1].endswith(b"\n")
+                rest = parts[-1] if whole else b"?"
+                while rest and not whole and not rest.endswith(b"\n"):
+                    rest = self._file.readline(LINE_LIMIT)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(f"{self.name}: the gzip data ends or breaks after line {number}: {error}") from error
+            return b"".join(parts), whole, error
+        return b"".join(parts), whole, None
 
     def values(self) -> list[object]:
         """A `.json` file's array, or its one value."""

@@ -21,21 +21,19 @@ from itertools import chain, islice
 from types import TracebackType
 from typing import Self
 
+from farthing.capture.logs.files import Block
 from farthing.capture.logs.lot import Lot, packed, unpacked
 
-Lines = list[tuple[int, bytes | None]]
-"""(number from 1, the line with its end; None for one that is too long)."""
-
 ALONE = 2
-"""So many lots are read before others are asked to help, who need a twentieth of a second to begin."""
+"""So many blocks are read before others are asked to help, who need a twentieth of a second to begin."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 MOST = 4
 """Helpers: one process keeps what they give, and more of them would only wait for it."""
 
 
-def read_all(lots: Iterable[Lines], read: Callable[[Lines], Lot]) -> Iterator[Lot]:
-    """What `read` makes of each lot, in their order; by several processes where there is much to read."""
-    source = iter(lots)
+def read_all(blocks: Iterable[Block], read: Callable[[Block], Lot]) -> Iterator[Lot]:
+    """What `read` makes of each block, in their order; by several processes where there is much to read."""
+    source = iter(blocks)
     yield from map(read, islice(source, ALONE))
     first = next(source, None)
     if first is None:
@@ -56,33 +54,33 @@ def useful() -> int:
 class _Helpers:
     """The processes, while a file is read. One that dies, e.g. for want of memory, leaves its work to this one."""
 
-    def __init__(self, read: Callable[[Lines], Lot], count: int) -> None:
+    def __init__(self, read: Callable[[Block], Lot], count: int) -> None:
         self._read, self._ahead = read, 2 * count
         fork = multiprocessing.get_context("fork")
         self._pool = ProcessPoolExecutor(count, mp_context=fork, initializer=_begin, initargs=(read, os.getpid()))
         self._said: set[tuple[str, int, str]] = set()
 
-    def read_all(self, lots: Iterable[Lines]) -> Iterator[Lot]:
-        """The lots in their order, a few of them ahead of who takes them."""
-        waiting: deque[tuple[Lines, Future[bytes] | None]] = deque()
-        for lines in lots:
-            waiting.append((lines, self._asked(lines)))
+    def read_all(self, blocks: Iterable[Block]) -> Iterator[Lot]:
+        """What is made of the blocks, in their order, a few of them ahead of who takes it."""
+        waiting: deque[tuple[Block, Future[bytes] | None]] = deque()
+        for block in blocks:
+            waiting.append((block, self._asked(block)))
             if len(waiting) > self._ahead:
                 yield self._answer(*waiting.popleft())
         while waiting:
             yield self._answer(*waiting.popleft())
 
-    def _asked(self, lines: Lines) -> Future[bytes] | None:
+    def _asked(self, block: Block) -> Future[bytes] | None:
         try:
-            return self._pool.submit(_work, lines)
+            return self._pool.submit(_work, block)
         except BrokenExecutor:
             return None
 
-    def _answer(self, lines: Lines, asked: Future[bytes] | None) -> Lot:
+    def _answer(self, block: Block, asked: Future[bytes] | None) -> Lot:
         try:
-            lot = unpacked(asked.result()) if asked is not None else self._read(lines)
+            lot = unpacked(asked.result()) if asked is not None else self._read(block)
         except BrokenExecutor:
-            lot = self._read(lines)
+            lot = self._read(block)
         for record in lot.said:
             if record not in self._said:
                 self._said.add(record)
@@ -116,11 +114,11 @@ class _Sayings(logging.Handler):
 class _Own:
     """What a helper has."""
 
-    read: Callable[[Lines], Lot]
+    read: Callable[[Block], Lot]
     sayings: _Sayings
 
 
-def _begin(read: Callable[[Lines], Lot], helped: int) -> None:
+def _begin(read: Callable[[Block], Lot], helped: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is helped ends us,
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)  # also by being killed
     if os.getppid() != helped:
@@ -131,7 +129,7 @@ def _begin(read: Callable[[Lines], Lot], helped: int) -> None:
     log.handlers, log.propagate = [_Own.sayings], False
 
 
-def _work(lines: Lines) -> bytes:
-    lot = _Own.read(lines)
+def _work(block: Block) -> bytes:
+    lot = _Own.read(block)
     lot.said, _Own.sayings.kept = _Own.sayings.kept, []
     return packed(lot)

@@ -12,8 +12,8 @@ from pathlib import PurePath
 from typing import BinaryIO
 
 from farthing.capture.logs.csv_rows import Reading, read_rows
-from farthing.capture.logs.files import LINE_LIMIT, Source, looks_like, opened
-from farthing.capture.logs.helpers import Lines, read_all
+from farthing.capture.logs.files import LINE_LIMIT, Block, Source, looks_like, opened
+from farthing.capture.logs.helpers import read_all
 from farthing.capture.logs.jsonl import read_json, read_value
 from farthing.capture.logs.lot import Lot, read_lot
 from farthing.capture.logs.values import BadLine, Outcome, Problem
@@ -23,8 +23,8 @@ from farthing.ledger.store import Counts, Store
 from farthing.pricing.catalog import Catalog
 from farthing.recording import Call
 
-LOT, LOT_BYTES = 2_000, 2**21
-"""Lines read, priced and kept together, and their bytes: each lot is durable when its append returns."""
+LOT = 2_000
+"""Rows that are read, priced and kept together; of lines as many as a block has. A lot is durable once it is kept."""
 
 PROBLEMS_KEPT = 1_000
 
@@ -154,7 +154,7 @@ class _Reading:
         """What the lines of the file came to."""
         kind = self._options.kind or looks_like(self._source.name, self._source.head())
         if kind == "jsonl":
-            yield from read_all(self._lines(), self._read_lines)
+            yield from read_all(self._blocks(), self._read_block)
             return
         outcomes = self._values() if kind == "json" else self._rows()
         while some := list(islice(outcomes, LOT)):
@@ -163,24 +163,15 @@ class _Reading:
     def _read(self, outcomes: Iterable[tuple[int, Outcome]]) -> Lot:
         return read_lot(outcomes, self._source.name, self._catalog, self._options.finish)
 
-    def _read_lines(self, lines: Lines) -> Lot:
-        return self._read(_json_lines(lines, self._source.name, self._named, self._options.attribute))
+    def _read_block(self, block: Block) -> Lot:
+        return self._read(_json_lines(block, self._source.name, self._named, self._options.attribute))
 
-    def _lines(self) -> Iterator[Lines]:
-        """The lines in lots, of many short or a few long ones."""
-        lines: Lines = []
-        size = 0
+    def _blocks(self) -> Iterator[Block]:
+        """The lines of the file, as far as it can be read."""
         try:
-            for line in self._source.lines():
-                lines.append(line)
-                size += len(line[1] or b"")
-                if len(lines) == LOT or size >= LOT_BYTES:
-                    yield lines
-                    lines, size = [], 0
+            yield from self._source.blocks()
         except InputError as broken:
             self.broken = broken
-        if lines:
-            yield lines
 
     def _values(self) -> Iterator[tuple[int, Outcome]]:
         """What the values of a `.json` file hold."""
@@ -194,16 +185,18 @@ class _Reading:
         """What the rows of a CSV file hold."""
         options = self._options
         reading = Reading(self._source.name, self._named, options.mapping, options.constants, options.attribute)
-        text = (line.decode("utf-8", "replace") for _, line in self._source.lines() if line is not None)
-        try:
-            yield from read_rows(text, reading)
-        except InputError as broken:
-            self.broken = broken
+        text = (
+            line.decode("utf-8", "replace") + "\n"
+            for block in self._blocks()
+            for _, line in block.lines()
+            if line is not None
+        )
+        yield from read_rows(text, reading)
 
 
-def _json_lines(lines: Lines, file: str, name: str, defaults: Attribution | None) -> Iterator[tuple[int, Outcome]]:
+def _json_lines(block: Block, file: str, name: str, defaults: Attribution | None) -> Iterator[tuple[int, Outcome]]:
     """(line number, what it holds) for every line that is not blank."""
-    for number, line in lines:
+    for number, line in block.lines():
         if line is None:
             yield number, Problem(file, number, f"is longer than {LINE_LIMIT} bytes")
             continue
