@@ -95,6 +95,17 @@ def test_another_provider_at_its_list_price_has_its_own_record() -> None:
     assert price("gpt-4o", CALL, provider="azure", at=NOON, context={"service_tier": "priority"}).status == "unpriced"
 
 
+def test_what_corrects_a_list_price_corrects_it_where_others_charge_it() -> None:
+    """DeepSeek's weekends are off-peak on Azure too, and an hour's writes of Claude have their rate there."""
+    saturday = datetime(2026, 11, 21, 2, tzinfo=UTC)
+    cost = price("deepseek-v4-flash", Usage(input_tokens=1_000_000), provider="azure", at=saturday)
+    assert cost.record is not None and cost.record.data["via"] == "deepseek"
+    assert cost.usd == Decimal("0.15")
+    written = Usage(input_tokens=1000, cache_write_tokens=1000, cache_write_1h_tokens=1000, web_fetches=1)
+    cost = price("claude-sonnet-4-5", written, provider="azure", at=NOON)
+    assert (cost.usd, cost.status) == (Decimal("0.006"), "priced")
+
+
 def test_lists_and_history() -> None:
     """Models are listed once, registered ones first; the history is every record in order of time."""
     catalog = Catalog.default().child()

@@ -87,6 +87,8 @@ class _Base:
                 {**{k: v for k, v in record.items() if k != "variants"}, "provider": match.provider, "via": match.via}
                 for record in found
             ]
+            corrections = [fixed for one in self.patches if (fixed := one.corrects(match.via, match.provider))]
+            return patched(found, [*corrections, *self.patches])
         return patched(found, self.patches)
 
 

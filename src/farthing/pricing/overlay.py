@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -84,6 +84,16 @@ class Patch:
             return False
         model = model.lower()
         return any(fnmatchcase(model, p) for p in self.models) and not any(fnmatchcase(model, p) for p in self.excluded)
+
+    def corrects(self, via: str, provider: str) -> Patch | None:
+        """What it says of the list price of `via`, said of a provider that offers those models at that price."""
+        change = {key: value for key, value in self.change.items() if key in (*_LIST_PRICE, "source")}
+        if self.provider != via or change.keys() <= {"source"}:
+            return None
+        return replace(self, provider=provider, change=change)
+
+
+_LIST_PRICE = ("rates", "fill", "windows", "per_call", "minimums")
 
 
 @dataclass(frozen=True, slots=True)

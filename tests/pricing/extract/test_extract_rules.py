@@ -249,6 +249,14 @@ class TestHosts:
         assert found.usage is not None and (found.usage.web_searches, found.usage.social_searches) == (2, 1)
         assert found.reported_cost == Decimal("0.0037756") and found.provider == "x-ai"
 
+    def test_xais_live_search_is_billed_by_the_source(self) -> None:
+        """Sources are dearer than calls of the tools that came after it: the context tells them apart."""
+        usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "num_sources_used": 3}
+        found = extract({"object": "chat.completion", "model": "grok-4", "usage": usage})
+        assert found.usage is not None and found.usage.web_searches == 3
+        assert found.context == {"search": "live"} and found.provider == "x-ai"
+        assert extract({"object": "chat.completion", "usage": {**usage, "num_sources_used": 0}}).context == {}
+
     def test_deepseek_hits_without_details(self) -> None:
         """`prompt_cache_hit_tokens` are cache reads inside the prompt."""
         usage = {

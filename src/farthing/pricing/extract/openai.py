@@ -260,8 +260,9 @@ def _server_tools(draft: Draft, usage: JsonObject) -> None:
         unit = _SERVER_TOOLS.get(name) if isinstance(name, str) else None
         if unit:
             draft.add(unit, count)
-    if not used:
-        draft.add("web_searches", usage.get("num_sources_used"))
+    if not used and usage.get("num_sources_used"):
+        draft.add("web_searches", usage["num_sources_used"])
+        draft.context["search"] = "live"
     draft.add("web_searches", obj(usage.get("server_tool_use")).get("web_search_requests"))
 
 
