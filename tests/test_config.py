@@ -80,7 +80,7 @@ def test_the_users_file_sets_everything(own: Path, here: Path) -> None:
         [[discounts]]
         provider = "anthropic"
         percent = 12.5
-        from = 2026-01-01
+        from = "2026-01-01"
         """,
     )
     found = settings(own, here)
@@ -193,6 +193,7 @@ def test_the_named_config_file_may_be_that_of_the_working_directory(own: Path, h
         ("[[models]]\nmodel = 'm'\ninput_price = -1", "models[0].input_price = -1: must not be negative"),
         ("[[models]]\nmodel = 'm'\ninput_price = 'x'", "models[0].input_price = 'x': must be of type int or decimal"),
         ("[[models]]\nmodel = 'm'\nprise = 1", "unknown key 'models[0].prise' (= 1); did you mean"),
+        ("[[discounts]]\npercent = 10\nfrom = 'soon'", "discounts[0].from = 'soon': must be a date, as 2026-01-01"),
         ("[[discounts]]\npercent = 120", "discounts[0].percent = 120: must be between 0 and 100"),
         ("[[discounts]]\nprovider = 'x'", "needs either percent (10 = taken off) or factor (0.9)"),
         ("models = 3", "models = 3: must be a list of tables: [[models]]"),

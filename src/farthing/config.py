@@ -418,12 +418,20 @@ class _File:
                     raise ConfigError(
                         f"{self.path}: unknown key '{key}[{i}].{name}' (= {given!r}){_near(name, tuple(keys))}"
                     )
+                if isinstance(given, str) and date in keys[name]:
+                    given = self._moment(f"{key}[{i}].{name}", given)
                 if not isinstance(given, keys[name]) or (isinstance(given, bool) and bool not in keys[name]):
                     wanted = " or ".join(kind.__name__.lower() for kind in keys[name])
                     self._refuse(f"{key}[{i}].{name}", given, f"must be of type {wanted}")
                 read[name] = _aware(given) if isinstance(given, date) else given
             rows.append(MappingProxyType(read))
         return tuple(rows)
+
+    def _moment(self, key: str, text: str) -> datetime:
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            self._refuse(key, text, "must be a date, as 2026-01-01, or a moment, as 2026-01-01T09:30:00Z")
 
 
 def _iso(value: Any) -> Any:

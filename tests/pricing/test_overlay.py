@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -106,6 +107,7 @@ def test_patches_name_models_by_globs_with_exceptions() -> None:
         ({"provider": "anthropic", "factor": "0.5"}, "2.5"),
         ({"provider": "openai", "factor": "0.5", "units": ["output_tokens"]}, "2.5"),
         ({"provider": "openai", "factor": "0.5", "from": "2030-01-01"}, "2.5"),
+        ({"provider": "ChatGPT", "factor": "0.5"}, "1.25"),
     ],
 )
 def test_a_contract_discount_multiplies_what_it_names(entry: dict[str, Any], usd: str) -> None:
@@ -120,7 +122,30 @@ def test_a_discount_comes_on_top_of_batch() -> None:
     assert catalog.price("gpt-4o", MILLION, context={"processing": "batch"}).usd == Decimal("1.125")
 
 
-@pytest.mark.parametrize("entry", [{}, {"percent": 10, "factor": 1}, {"percent": 110}, {"factor": "free"}])
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"provider": "opnai"}, "there is no provider 'opnai'; did you mean 'openai'?"),
+        ({"provider": "bedrock", "model": "nova*"}, "no model of provider 'aws' is named 'nova*'"),
+        ({"provider": "bedrock", "model": "*nova*"}, ""),
+        ({"provider": "azure", "model": "claude-*"}, ""),  # Anthropic's, which Azure offers
+        ({"provider": "in-house"}, ""),  # may be registered later
+        ({"model": "gpt-4o"}, ""),
+    ],
+)
+def test_a_discount_that_can_meet_no_model_is_told(
+    entry: dict[str, Any], words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log, with what is likely to be misspelt: a contract would be forgotten in silence."""
+    caplog.set_level(logging.WARNING, "farthing")
+    Catalog(Catalog.default().source, discounts=[discount({"percent": 10, **entry})])
+    assert words in caplog.text and bool(words) == bool(caplog.text)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{}, {"percent": 10, "factor": 1}, {"percent": 110}, {"factor": "free"}, {"percent": 10, "units": ["bogus"]}],
+)
 def test_a_discount_that_cannot_be_is_refused(entry: dict[str, Any]) -> None:
     """Neither or both of percent and factor, more than everything, no number."""
     with pytest.raises(PriceError):

@@ -75,6 +75,15 @@ def test_a_registered_model_answers_to_its_name_behind_a_prefix(
     assert catalog.price(model, Usage(input_tokens=1000), provider=provider).usd == Decimal(usd)
 
 
+def test_a_provider_may_be_named_by_any_of_its_names(catalog: Catalog) -> None:
+    """A price registered for bedrock is one for aws, and for no other provider: that is told."""
+    catalog.register("mine", 1, 1, provider="bedrock")
+    usage = Usage(input_tokens=1_000_000)
+    for provider in (None, "aws", "bedrock", "amazon_bedrock"):
+        assert catalog.price("mine", usage, provider=provider).usd == 1
+    assert "did you mean 'mine' of aws?" in catalog.price("mine", usage, provider="openai").reasons[0]
+
+
 def test_a_misspelt_registered_name_is_told(catalog: Catalog) -> None:
     """Near matches are looked for among registered names too."""
     catalog.register("my-llama", 3, 3)

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from farthing.pricing.convert import spans
 from farthing.pricing.cost import Cost
 from farthing.pricing.defaults import default_parts
 from farthing.pricing.match import Match, Matcher, Miss, registered
+from farthing.pricing.names import provider_id
 from farthing.pricing.overlay import BUILT_IN, CustomModel, Overlay, Patch, built_in, patched
 from farthing.pricing.record import PriceRecord, moment_us
 from farthing.pricing.register import Amount, CustomPrice
@@ -50,13 +51,13 @@ class _Base:
     def __init__(self, source: Source, overlays: Sequence[Overlay], patches: Sequence[Patch]) -> None:
         self.source = source
         self.overlays = overlays
-        self.patches = (*(patch for overlay in overlays for patch in overlay.patches), *patches)
+        self.discounts = tuple(replace(patch, provider=provider_id(patch.provider)) for patch in patches)
+        self.patches = (*(patch for overlay in overlays for patch in overlay.patches), *self.discounts)
         self.matcher = Matcher(
             source,
             [model for overlay in overlays for model in overlay.models],
             [alias for overlay in overlays for alias in overlay.aliases],
         )
-        self.discounts = patches
         self.version = 0
         """How many prices have been registered in catalogs of this data: what they remember is then out of date."""
         self.warned: set[tuple[str, str | None]] = set()
@@ -116,6 +117,8 @@ class Catalog:
         self._base = _Base(source, chosen, discounts)
         self._custom: list[CustomModel] = list(custom)
         self._parent: Catalog | None = None
+        for idle in self._idle_discounts():
+            _logger.warning("a discount takes nothing off: %s", idle)
         self._cache: dict[tuple[str, str | None, Any], Resolved | Unpriced] = {}
         self._version = self._base.version
 
@@ -244,8 +247,10 @@ class Catalog:
 
     def _near_custom(self, model: str, miss: Miss) -> str:
         """Registered names near one that means nothing, in words; the data's own near ones go first."""
-        near = difflib.get_close_matches(model, [one.model for one in self._all_custom()], n=3)
-        return f"; did you mean {', '.join(map(repr, near))}?" if near and not miss.near else ""
+        known = {one.model: one.provider for one in self._all_custom()}
+        near = [] if miss.near else difflib.get_close_matches(model, known, n=3)
+        words = (f"{name!r}" if known[name] == "custom" else f"{name!r} of {known[name]}" for name in near)
+        return f"; did you mean {', '.join(words)}?" if near else ""
 
     def _all_custom(self) -> list[CustomModel]:
         return [*(self._parent._all_custom() if self._parent else ()), *self._custom]
@@ -293,6 +298,20 @@ class Catalog:
         self._custom.append(made)
         self._base.version += 1
         return made
+
+    def _idle_discounts(self) -> Iterator[str]:
+        """The discounts that no model can meet, with what is likely to be misspelt."""
+        known = self._base.source.providers
+        own = [(model.provider, model.model) for model in self._custom]
+        for one in self._base.discounts:
+            if any(one.names(*pair) for pair in own):
+                continue
+            if data := known.get(one.provider):
+                offered = (model for name in (data.id, *data.fallbacks) for model in self._base.matcher.ids(name))
+                if not any(one.names(data.id, model) for model in offered):
+                    yield f"no model of provider {data.id!r} is named {', '.join(map(repr, one.models))}"
+            elif near := difflib.get_close_matches(one.provider, known, n=1):
+                yield f"there is no provider {one.provider!r}; did you mean {near[0]!r}?"
 
     def models(self, provider: str | None = None) -> Iterator[Listed]:
         """Every model with its source: registered ones, overlays', then the data's; of one provider where named."""

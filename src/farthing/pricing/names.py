@@ -58,6 +58,11 @@ def names_in(group: str) -> tuple[str, ...]:
     return tuple(table("providers.json")[group])
 
 
+def provider_id(name: str) -> str:
+    """The id that an alias of ours means; any other name as it is."""
+    return known_names().get(str(name).strip().lower(), name)
+
+
 def provider_of(name: str, providers: Mapping[str, ProviderData]) -> str | None:
     """The id of the provider this name means: an id, an alias, a host, a URL. None: not known."""
     key = name.lower().strip()

@@ -24,7 +24,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from farthing.errors import PriceError
+from farthing.errors import PriceError, shown
 from farthing.pricing.bands import EVER
 from farthing.pricing.record import amount_of, moment_text, moment_us, rate_of
 from farthing.usage import UNITS
@@ -208,6 +208,9 @@ def patch(entry: Mapping[str, Any]) -> Patch:
     )
 
 
+_FAMILIES = tuple(dict.fromkeys(unit.family for unit in UNITS.values()))
+
+
 def discount(entry: Mapping[str, Any]) -> Patch:
     """A contract discount as a patch: {"provider", "model" or "models", "factor" or "percent", "units", "from", "to"}.
 
@@ -223,6 +226,10 @@ def discount(entry: Mapping[str, Any]) -> Patch:
     variant: dict[str, Any] = {"when": {}, "factor": str(factor)}
     if entry.get("units"):
         variant["units"] = list(entry["units"])
+        if none := [unit for unit in variant["units"] if unit not in UNITS and unit not in _FAMILIES]:
+            raise PriceError(
+                f"discount {dict(entry)!r}: {shown(none[0])} is neither a unit nor one of {', '.join(_FAMILIES)}"
+            )
     variant["note"] = str(entry.get("note") or f"contract: list price times {float(factor):g}")
     for key in ("from", "to"):
         if entry.get(key):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from farthing.errors import PriceError
+from farthing.pricing.names import provider_id
 from farthing.pricing.overlay import CustomModel, custom_model, plain_rate
 from farthing.pricing.record import PriceRecord, amount_of, moment_text
 
@@ -60,7 +61,7 @@ class CustomPrice:
         """The price as an overlay writes it. What cannot be raises PriceError, naming the key and the value."""
         if not isinstance(self.model, str) or not self.model:
             raise PriceError(f"model = {self.model!r}: must be the name of a model")
-        found: dict[str, Any] = {"provider": self.provider, "model": self.model, "source": self.source}
+        found: dict[str, Any] = {"provider": provider_id(self.provider), "model": self.model, "source": self.source}
         found["patterns"] = [self.match_pattern] if self.match_pattern else []
         found["rates"] = self._rates()
         if not found["rates"]:
