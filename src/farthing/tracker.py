@@ -186,7 +186,8 @@ class CostTracker(Questions):
                 scopes.count(*counted)
                 news.append(counted)
         (write or self.write)(entries)
-        self._tell([event for event, _ in entries], news)
+        if self._listeners or self._settings.log_calls:
+            self._tell([event for event, _ in entries], news)
 
     def _counted(self, event: Event, frame: scopes.Frame | None) -> None:
         """Counts an event into the run that a settlement by hand has kept."""
