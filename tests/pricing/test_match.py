@@ -19,6 +19,7 @@ MEANT = [
     ("gpt-4o-2024-08-06", None, "openai", "gpt-4o", "alias"),
     ("openai/gpt-4o", None, "openai", "gpt-4o", "prefix 'openai/' names the provider"),
     ("azure/gpt-4o", None, "azure", "gpt-4o", "prefix 'azure/' names the provider"),
+    ("gpt-4o-mini-2024-07-18", "api.portkey.ai", "openai", "gpt-4o-mini", "alias"),
     ("computer-use-preview", None, "openai", "computer-use", "alias"),
     ("litellm_proxy/gpt-4o", None, "openai", "gpt-4o", "prefix 'litellm_proxy/' names a gateway"),
     ("portkey/anthropic/claude-sonnet-4", None, "anthropic", "claude-sonnet-4-0", "prefix 'anthropic/'"),
