@@ -228,14 +228,25 @@ def from_us(microseconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
 
 
-def to_us(moment: datetime) -> int:
-    """An aware datetime as microseconds since 1970 UTC. A naive one counts as UTC. What is no datetime: InputError."""
+def to_us(moment: datetime | str) -> int:
+    """A datetime, or its ISO text, as microseconds since 1970 UTC. A naive one counts as UTC. Others: InputError."""
     if not isinstance(moment, datetime):
-        raise InputError(f"{shown(moment)} is no moment: give a datetime, e.g. datetime(2026, 11, 1, tzinfo=UTC)")
+        moment = _read_moment(moment)
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     gone = moment - _EPOCH
     return (gone.days * 86_400 + gone.seconds) * 1_000_000 + gone.microseconds
+
+
+def _read_moment(given: object) -> datetime:
+    try:
+        if isinstance(given, str):
+            return datetime.fromisoformat(given)
+    except ValueError:
+        pass  # told below
+    raise InputError(
+        f"{shown(given)} is no moment: give a datetime, e.g. datetime(2026, 11, 1, tzinfo=UTC), or '2026-11-01T09:30Z'"
+    )
 
 
 def now_us() -> int:

@@ -99,10 +99,10 @@ def test_a_cached_price_changes_with_the_hour() -> None:
 
 
 def test_the_moment_may_be_given_in_any_zone() -> None:
-    """An aware moment is converted; a naive one counts as UTC; microseconds are taken as they are."""
+    """An aware moment is converted; a naive one counts as UTC; so does ISO text; microseconds are as they are."""
     local = datetime(2026, 11, 20, 9, 30, tzinfo=timezone(timedelta(hours=8)))
     naive = datetime(2026, 11, 20, 1, 30)  # noqa: DTZ001  the naive case is what is tested
-    for moment in (local, naive, to_us(local)):
+    for moment in (local, naive, to_us(local), local.isoformat(), "2026-11-20T01:30:00Z", "2026-11-20T01:30"):
         assert price("deepseek-flash", MILLION, at=moment).usd == Decimal("0.3")
 
 

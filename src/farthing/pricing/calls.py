@@ -23,14 +23,14 @@ def price(
     usage: Usage,
     *,
     provider: str | None = None,
-    at: datetime | int | None = None,
+    at: datetime | str | int | None = None,
     context: Mapping[str, Any] | None = None,
 ) -> Cost:
     """What this usage of a model costs: exact, with its lines, its status and where the price is from.
 
     `provider` may be any name of it (an id, an OpenTelemetry or SDK name, a host); None: told by the model's name.
-    `at` is when the call was made (naive: UTC; or microseconds since 1970); None: now. `context` is the request as it
-    was served: {"processing": "batch"}, {"service_tier": "flex"}, {"inference_geo": "us"}, ...
+    `at` is when the call was made (naive: UTC; or ISO text, or microseconds since 1970); None: now. `context` is the
+    request as it was served: {"processing": "batch"}, {"service_tier": "flex"}, {"inference_geo": "us"}, ...
     An unknown model, tier or unit raises nothing: the status is `unpriced` or `partial`, with the reasons.
     """
     return Catalog.default().price(model, usage, provider=provider, at=at, context=context)

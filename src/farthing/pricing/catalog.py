@@ -165,7 +165,7 @@ class Catalog:
         usage: Usage,
         *,
         provider: str | None = None,
-        at: datetime | int | None = None,
+        at: datetime | str | int | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> Cost:
         """What this usage of a model costs: as in `farthing.price`. A missing price is warned of once a model."""
@@ -180,12 +180,12 @@ class Catalog:
         self,
         model: str,
         provider: str | None = None,
-        at: datetime | int | None = None,
+        at: datetime | str | int | None = None,
         context: Mapping[str, Any] | None = None,
     ) -> Resolved | Unpriced:
         """The price in force: `.evaluate(usage)` for picodollars, `.cost(usage)` for the explained cost.
 
-        `at` is a moment (naive: UTC), or microseconds since 1970; now where None.
+        `at` is a moment (naive: UTC) or its ISO text, or microseconds since 1970; now where None.
         """
         at_us = now_us() if at is None else at if isinstance(at, int) else to_us(at)
         if context and not isinstance(context, Mapping):
