@@ -77,6 +77,9 @@ class TestOpenAI:
         timed = extract({"task": "transcribe", "text": "hi", "duration": 8.47}, path=path, provider="groq")
         assert timed.usage is not None and timed.usage.to_dict() == {"audio_seconds": Decimal("8.47")}
         assert timed.operation == "transcription"
+        assert counts({"text": "hi", "duration": "8.470000095367432"}) == {
+            "audio_seconds": Decimal("8.470000095367432")
+        }
 
     def test_a_transcript_stream_ends_with_its_usage(self) -> None:
         """`transcript.text.done` carries it."""
@@ -170,8 +173,8 @@ class TestOpenAI:
         assert counts({**body, "tool_usage": {"web_search": {"num_requests": 4}}})["web_searches"] == 4
 
     def test_an_image_tool_is_a_part_of_its_own(self) -> None:
-        """The image model's tokens are not the chat model's."""
-        body = {
+        """The image model's tokens are not the chat model's; without details all of its output is image."""
+        body: dict[str, Any] = {
             "object": "response",
             "model": "gpt-5",
             "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
@@ -183,6 +186,8 @@ class TestOpenAI:
         (part,) = extract(body).parts
         assert part.model == "gpt-image-1.5" and part.usage is not None
         assert part.usage.to_dict() == {"input_tokens": 9, "output_tokens": 8, "output_image_tokens": 8}
+        del body["tool_usage"]["image_gen"]["output_tokens_details"]
+        assert extract(body).parts[0].usage == part.usage
 
     def test_batch_lines(self) -> None:
         """A line of a batch's output: the response inside, priced as a batch; a failed one tells its error."""
@@ -371,7 +376,9 @@ class TestHosts:
         assert extract({**body, "id": "chatcmpl-1", "usage": {"prompt_tokens": 1}}).provider is None
 
     def test_one_line_of_ollamas_stream_is_not_the_whole(self) -> None:
-        """`done` false: more was to come."""
+        """`done` false: more was to come. Not everything that is done is Ollama's: an operation of Google's is not."""
+        operation = {"name": "operations/1", "done": True, "response": {"generateVideoResponse": {}}}
+        assert extract(operation).provider is None
         found = extract({"model": "llama3", "response": "Hello", "done": False})
         assert not found.complete and found.status == "partial" and found.usage is not None
 

@@ -33,7 +33,7 @@ def read(draft: Draft, body: JsonObject) -> None:
             _images(draft, body, usage)
     elif "data" in body and body.get("usage") is None:
         _images(draft, body, usage)
-    elif is_count(body.get("duration")) and isinstance(body.get("text"), str):
+    elif is_count(number(body.get("duration"))) and isinstance(body.get("text"), str):
         draft.units = {}  # a verbose transcription: its length is what is billed
         draft.add("audio_seconds", body["duration"])
     if draft.units is None and text(body.get("status")) in _UNFINISHED:
@@ -290,6 +290,8 @@ def response_tools(draft: Draft, body: JsonObject) -> None:
     if is_count(images.get("input_tokens")) or is_count(images.get("output_tokens")):
         tools = (tool for tool in items(body.get("tools")) if isinstance(tool, dict))
         named = next((tool.get("model") for tool in tools if tool.get("type") == "image_generation"), None)
+        if not images.get("output_tokens_details"):  # then all of it is image
+            images = {**images, "output_tokens_details": {"image_tokens": images.get("output_tokens")}}
         _part(draft, images, text(images.get("model")) or text(named), "image_generation")
 
 

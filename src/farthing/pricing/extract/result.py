@@ -186,7 +186,7 @@ def total(*values: Any) -> Any:
 
 def is_count(value: Any) -> bool:
     """Whether the value is a plain number above 0."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool) and value > 0
 
 
 def dollars(value: Any) -> Decimal | None:

@@ -25,7 +25,7 @@ def reader(draft: Draft, body: JsonObject) -> Reader:
         return others.read_cohere
     if body.get("type") == "message":
         return anthropic.read
-    if "done" in body and ("message" in body or "response" in body):
+    if "done" in body and ("message" in body or isinstance(body.get("response"), str)):
         return others.read_ollama
     if isinstance(body.get("output"), dict) and "stopReason" in body:
         return bedrock.read_converse
