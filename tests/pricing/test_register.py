@@ -84,6 +84,17 @@ def test_a_provider_may_be_named_by_any_of_its_names(catalog: Catalog) -> None:
     assert "did you mean 'mine' of aws?" in catalog.price("mine", usage, provider="openai").reasons[0]
 
 
+def test_the_history_has_every_price_of_a_model(catalog: Catalog) -> None:
+    """Registered ones in order of time, and the list's where those do not hold at all times."""
+    catalog.register("mine", 2, 2, valid_from="2026-06-01")
+    catalog.register("mine", 1, 1, valid_from="2026-01-01")
+    assert [record.data["from"] for record in catalog.history("mine")] == ["2026-01-01", "2026-06-01"]
+    catalog.register("gpt-4o", 1, 1, provider="openai", valid_from="2026-01-01")
+    assert [record.data.get("from") for record in catalog.history("gpt-4o")] == [None, "2026-01-01"]
+    catalog.register("gpt-4o", 3, 3, provider="openai")
+    assert [record.source for record in catalog.history("gpt-4o")] == ["registered", "registered"]
+
+
 def test_a_misspelt_registered_name_is_told(catalog: Catalog) -> None:
     """Near matches are looked for among registered names too."""
     catalog.register("my-llama", 3, 3)

@@ -336,7 +336,16 @@ class Catalog:
         match = self.find(model, provider)
         if isinstance(match, Miss):
             raise PriceError(match.reason)
-        return self._base.records(match)
+        registered_too = [
+            replace(match, model=one)
+            for one in self._all_custom()
+            if (one.provider, one.model) == (match.provider, match.model_id)
+        ]
+        own = [record for one in registered_too for record in self._base.records(one)]
+        listed = self._base.matcher.find(model, provider)
+        if isinstance(listed, Match) and all(record.valid_from or record.valid_to for record in own):
+            own = [*self._base.records(listed), *own]
+        return tuple(sorted(own, key=lambda record: moment_us(record.data.get("from")) or EVER[0]))
 
     def records(self, provider: str | None = None) -> Iterator[PriceRecord]:
         """Every record of the data as it stands here, for comparing two catalogs."""
