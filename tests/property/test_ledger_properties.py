@@ -79,6 +79,18 @@ def test_a_row_is_an_event_and_back(event: Event) -> None:
     assert back.usage.problems == event.usage.problems
 
 
+@given(events(), st.integers(0, 2**62), st.text(min_size=1))
+def test_a_row_that_is_dated_or_keyed_anew_is_that_of_such_an_event(event: Event, at_us: int, key: str) -> None:
+    """Row and event agree, and the entry that it was made of stays as it was."""
+    entry = prepare(event, "record")
+    for made, meant in (
+        (entry.dated(at_us), replace(event, at_us=at_us)),
+        (entry.keyed(key), replace(event, dedupe_key=key)),
+    ):
+        assert (made.row, made.event, made.price_record) == (prepare(meant, None).row, meant, "record")
+    assert (entry.row, entry.event) == (prepare(event, None).row, event)
+
+
 @given(st.lists(events(), max_size=12), st.data())
 def test_any_grouping_sums_to_the_total(made: list[Event], data: st.DataObject) -> None:
     """By any fields, times and metadata: rows add up to the total, which is the sum of `Totals.of` over the events."""

@@ -301,7 +301,7 @@ def settle(
     book = writer.book
     known = _find(database, key, org)
     if known is not None:
-        entries = [dated(entry, known.at_us) for entry in entries]
+        entries = [entry.dated(known.at_us) for entry in entries]
     news: list[Prepared] = []
     if known is not None and known.state in ("expired", "settled"):
         outcomes = _settled_late(database, writer, entries, known, key, news)
@@ -333,13 +333,6 @@ def _free(sheet: Sheet, places: Places) -> None:
 
 def _end(database: Database, known: Kept, state: State) -> None:
     database.execute("UPDATE reservations SET state = ? WHERE number = ?", (state, known.number))
-
-
-def dated(entry: Prepared, at_us: int) -> Prepared:
-    """The entry, its event dated so."""
-    if entry.event.at_us == at_us:
-        return entry
-    return prepare(replace(entry.event, at_us=at_us), entry.price_record)
 
 
 def estimate_key(key: str) -> str:

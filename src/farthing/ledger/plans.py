@@ -13,7 +13,7 @@ from typing import Any
 from farthing.event import Event
 from farthing.ledger import holds
 from farthing.ledger.engine import Database
-from farthing.ledger.holds import KEEP, Ask, Conflict, Hold, State, dated, names_of
+from farthing.ledger.holds import KEEP, Ask, Conflict, Hold, State, names_of
 from farthing.ledger.rows import Prepared, to_json
 from farthing.ledger.sheet import Book
 from farthing.ledger.store import Outcome
@@ -198,7 +198,7 @@ def settle(
     """As `holds.settle`."""
     made: Made | None = writer.book.made.pop((org, key), None)
     if made is not None and len(entries) == 1:
-        became = _settle(database, writer, (key, org), made, dated(entries[0], made[1]), now_us)
+        became = _settle(database, writer, (key, org), made, entries[0].dated(made[1]), now_us)
         if became is not None:
             return became
         writer.restart(database)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from farthing.errors import LedgerError
-from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, Event
+from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, Event, quick
 from farthing.usage import Quantity, Usage
 
 TOKEN_COLUMNS = (
@@ -57,7 +57,9 @@ COLUMNS = (*OBSERVED_COLUMNS, *_EVENT_COLUMNS, *ATTRIBUTION_FIELDS, *_JSON_COLUM
 
 OBSERVED = slice(0, len(OBSERVED_COLUMNS))
 
-ID, ORG, KEY, CORRECTS, PRICE_HASH = map(COLUMNS.index, ("id", "org", "dedupe_key", "corrects", "price_hash"))
+ID, AT, ORG, KEY, CORRECTS, PRICE_HASH = map(
+    COLUMNS.index, ("id", "at_us", "org", "dedupe_key", "corrects", "price_hash")
+)
 """Places in a row."""
 
 
@@ -77,6 +79,8 @@ def _written_out() -> Callable[..., tuple[Any, ...]]:
 
 
 _row = _written_out()
+
+_dated = quick(Event, of=Event, given=("at_us",))
 
 _MOST = 9_000_000_000_000_000
 """The greatest count of one row: a thousand such still add up in 64 bits."""
@@ -105,6 +109,14 @@ class Prepared:
         if self._event is None:
             self._event = to_event(self.row)
         return self._event
+
+    def dated(self, at_us: int) -> Prepared:
+        """The entry, its event dated so."""
+        row = self.row
+        if row[AT] == at_us:
+            return self
+        event = None if self._event is None else _dated(self._event, at_us=at_us)
+        return Prepared((*row[:AT], at_us, *row[AT + 1 :]), self.price_record, event)
 
     def keyed(self, dedupe_key: str) -> Prepared:
         """The entry under another dedupe key."""
