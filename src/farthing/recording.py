@@ -160,6 +160,7 @@ def price_call(catalog: Catalog, call: Call) -> Entry:
         reason = "answered by a cache" if call.cache_hit else "not billed"
     elif reported is not None:
         cost_pico, status = reported, "reported"
+        provider = provider or catalog.resolve(call.model, None, call.at_us, call.context).provider
     elif call.usage is None:
         cost_pico, status, reason = None, "unpriced", call.usage_reason or "how much was used is not known"
     elif call.model == NO_MODEL:

@@ -97,6 +97,21 @@ def test_what_answered_counts_for_what_was_asked(tracker: CostTracker, guard: Gu
     assert guard.status()[0].posted == 2
 
 
+def test_a_budget_of_a_provider(tracker: CostTracker, guard: Guard) -> None:
+    """It holds for calls that name only the model: their provider is that of its price, as their events have it."""
+    guard.set("provider=openai", usd=1, name="openai")
+    with guard.reserve("gpt-4o", usd="0.6") as hold:
+        hold.dispatch()
+        tracker.record("gpt-4o", 10, 10, cost_usd="0.5", reservation=hold)
+    with pytest.raises(BudgetExceededError) as caught:
+        guard.reserve("gpt-4o-mini", usd="0.6")
+    assert (caught.value.budget, caught.value.posted) == ("openai", Decimal("0.5"))
+    with pytest.raises(BudgetExceededError):
+        guard.check("gpt-4o-mini", usd="0.6")
+    assert not guard.reserve("claude-3-haiku", usd="0.6").covered
+    assert not guard.reserve("gpt-4o", usd="0.6", provider="azure").covered
+
+
 def test_one_call_and_lists_of_models(guard: Guard) -> None:
     """A budget per call, an allow-list of models, and calls a minute are budgets."""
     guard.set(None, usd="0.5", per="call", name="one")

@@ -155,7 +155,7 @@ class Guard(Desk):
         self._check_people(attribution)
         blocks = list(around(frame))
         name, at_us = model or NO_MODEL, self.now_us()
-        subject = Subject(attribution, asked.get("provider"), name)
+        subject = self._subject(attribution, asked, name, at_us)
         covering, _ = self._covering(subject)
         if not covering and not blocks:
             return
@@ -212,6 +212,13 @@ class Guard(Desk):
         covering = rules.covering(Subject(who, None, NO_MODEL))
         return any(rule.budget.critical and "agent" in rule.budget.scope for rule, _ in covering)
 
+    def _subject(self, who: Attribution, asked: dict[str, Any], model: str, at_us: int) -> Subject:
+        """Whose call it is. Where nobody says its provider, that of its price, which its event will have, too."""
+        provider = asked.get("provider")
+        if provider is None and model != NO_MODEL:
+            provider = self._catalog().resolve(model, None, at_us, asked.get("context")).provider
+        return Subject(who, provider, model)
+
     def _covering(self, subject: Subject) -> tuple[list[tuple[Rule, str]], Accounts | None]:
         """The budgets of a call; None beside them: the ledger is out of reach, and these are those known."""
         try:
@@ -227,7 +234,7 @@ class Guard(Desk):
     ) -> Reservation:
         at_us = self.now_us()
         blocks = list(around(frame))
-        subject = Subject(who, asked.get("provider"), model)
+        subject = self._subject(who, asked, model, at_us)
         covering, accounts = self._covering(subject)
         if not covering and not blocks:
             return Reservation(self, subject, at_us, Expected(amounts=Amounts(0, 0, 0)), frame=frame)
