@@ -391,6 +391,14 @@ def key_fields(budget: Budget) -> tuple[str, ...]:
     return tuple(sorted(set(each)))
 
 
+def org_of(budget: Budget, key: str) -> str:
+    """Whose an account of a budget is; `*`: of one for each organisation, that no call has opened yet."""
+    if budget.org != EACH or not key:
+        return budget.org
+    names = key_fields(budget)
+    return key if len(names) == 1 else str(json.loads(key)[names.index("org")])
+
+
 def _text(subject: Subject, name: str) -> str | None:
     if name == "model":
         return subject.asked

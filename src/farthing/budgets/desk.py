@@ -9,7 +9,14 @@ from farthing.errors import InputError
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.policies import Approval, Change, Standing, Version
 from farthing.ledger.sheet import Alert
-from farthing.policy import Budget, make_budget, raised
+from farthing.policy import EACH, Budget, make_budget, raised
+
+
+def whose(own: str | None, named: str | None) -> str | None:
+    """The organisation that is meant: the one named, else one's own. InputError: another's than one's own."""
+    if named is not None and own not in (None, named):
+        raise InputError(f"this guard speaks for organisation {own!r}, not for {named!r}")
+    return named or own
 
 
 class Desk:
@@ -39,31 +46,27 @@ class Desk:
         if self.org is not None and not isinstance(scope, Budget):
             words.setdefault("org", self.org)
         budget = scope if isinstance(scope, Budget) else make_budget(scope, **words)
-        self._own(budget.org)
+        whose(self.org, budget.org)
         self._accounts().put(budget, by=by, reason=reason, at_us=self.now_us())
         return budget
 
     def put(self, budget: Budget, *, by: str | None = None, reason: str | None = None) -> Change:
         """Sets a budget: added, changed or unchanged."""
-        self._own(budget.org)
+        whose(self.org, budget.org)
         return self._accounts().put(budget, by=by, reason=reason, at_us=self.now_us())
-
-    def _own(self, org: str) -> None:
-        if self.org not in (None, org):
-            raise InputError(f"this guard speaks for organisation {self.org!r}, not for {org!r}")
 
     def get(self, name: str, org: str | None = None) -> Budget | None:
         """The active budget of this name."""
-        wanted = org or self.org or "default"
+        wanted = whose(self.org, org) or "default"
         return next((b for b in self._accounts().budgets(wanted) if b.name == name), None)
 
     def budgets(self, org: str | None = None) -> list[Budget]:
         """The active budgets."""
-        return self._accounts().budgets(org or self.org)
+        return self._accounts().budgets(whose(self.org, org))
 
     def remove(self, name: str, *, org: str | None = None, by: str | None = None, reason: str | None = None) -> None:
         """Removes a budget; its history stays. InputError where there is none of this name."""
-        self._accounts().remove(name, org or self.org or "default", by=by, reason=reason)
+        self._accounts().remove(name, whose(self.org, org) or "default", by=by, reason=reason)
 
     def raise_limit(
         self, name: str, limit: Any, *, org: str | None = None, by: str | None = None, reason: str | None = None
@@ -88,17 +91,17 @@ class Desk:
 
     def status(self, org: str | None = None) -> list[Standing]:
         """Every account in its present window: limit, posted, reserved, percent, when it ends, hold inflation."""
-        wanted = org or self.org
+        wanted = whose(self.org, org)
         found = self._accounts().standings(self.now_us())
-        return [one for one in found if wanted is None or one.budget.org in (wanted, "*")]
+        return [one for one in found if wanted is None or one.org in (wanted, EACH)]
 
     def history(self, name: str | None = None, org: str | None = None) -> list[Version]:
         """Every version of a budget, or of all, oldest first."""
-        return self._accounts().history(name, org or self.org)
+        return self._accounts().history(name, whose(self.org, org))
 
     def alerts(self, *, org: str | None = None, since_us: int | None = None) -> list[Alert]:
         """The rules that fired, the latest first; each once for its account, window and limit."""
-        return self._accounts().alerts(org or self.org, since_us)
+        return self._accounts().alerts(whose(self.org, org), since_us)
 
     def approvals(self, *, pending_only: bool = True) -> list[Approval]:
         """What budgets with on_exceed='ask' have asked of somebody, the latest first."""
@@ -107,8 +110,13 @@ class Desk:
 
     def grant(self, number: int, *, by: str | None = None, reason: str | None = None) -> None:
         """Grants an approval: its account may go over its limit by what was asked for, in this window."""
-        self._accounts().decide(number, grant=True, by=by, reason=reason)
+        self._decide(number, by, reason, grant=True)
 
     def refuse(self, number: int, *, by: str | None = None, reason: str | None = None) -> None:
         """Refuses an approval."""
-        self._accounts().decide(number, grant=False, by=by, reason=reason)
+        self._decide(number, by, reason, grant=False)
+
+    def _decide(self, number: int, by: str | None, reason: str | None, *, grant: bool) -> None:
+        if self.org is not None and all(one.number != number for one in self.approvals(pending_only=False)):
+            raise InputError(f"approval {number} does not exist in organisation {self.org!r}: see the pending ones")
+        self._accounts().decide(number, grant=grant, by=by, reason=reason)

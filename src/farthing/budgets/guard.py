@@ -120,7 +120,7 @@ class Guard(Desk):
         return self._clock()
 
     def _alerted(self, alert: Alert) -> None:
-        if self.on_alert is not None and (self.org is None or alert.org in (self.org, "*")):
+        if self.on_alert is not None and self.org in (None, alert.org):
             self.on_alert(alert)
 
     def has_rules(self) -> bool:

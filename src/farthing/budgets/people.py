@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 
 from farthing import scopes
+from farthing.budgets.desk import whose
 from farthing.budgets.words import killed, paused
 from farthing.errors import InputError, LedgerError
 from farthing.event import Attribution, to_us
@@ -94,7 +95,7 @@ class People:
         if not isinstance(name, str) or not name:
             raise InputError(f"{'task' if kind == 'task' else 'agent'} = {name!r}: must be its name, as text")
         control = Control(
-            org=org or self.org or "default",
+            org=whose(self.org, org) or "default",
             kind=kind,
             name=name,
             action=action,
@@ -109,7 +110,7 @@ class People:
     def all(self) -> list[Control]:
         """The newest word about each agent and task."""
         self.refresh()
-        return self.known().all()
+        return [word for word in self.known().all() if self.org in (None, word.org)]
 
     def refresh(self) -> None:
         """Look anew at the next question."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from farthing.errors import InputError
 from farthing.ledger.engine import Database
 from farthing.ledger.sheet import ACTIVE, Alert, Book, Sheet, alert_of, spent, subject_from
-from farthing.policy import EACH, Amounts, Budget, Rule, Rules, fits, key_fields
+from farthing.policy import Amounts, Budget, Rule, Rules, fits, key_fields, org_of
 
 Change = Literal["added", "changed", "unchanged", "removed"]
 
@@ -38,6 +38,11 @@ class Standing:
     granted: int = 0
     held: int = 0
     settled: int = 0
+
+    @property
+    def org(self) -> str:
+        """Whose it is; `*` of a budget for each organisation that none has used yet."""
+        return org_of(self.budget, self.key)
 
     @property
     def limit(self) -> int | None:
@@ -239,13 +244,13 @@ def has_room(standing: Standing, amount: int) -> bool:
 def alerts(database: Database, org: str | None, since_us: int | None) -> list[Alert]:
     """The rules that fired, the latest first; of one organisation and since a moment, where given."""
     rows = database.rows(
-        'SELECT b.policy, a.rule, a.start_us, a.first_us, a.last_us, a."limit", a.times, a.facts FROM alerts a'
+        'SELECT b.policy, a.key, a.rule, a.start_us, a.first_us, a.last_us, a."limit", a.times, a.facts FROM alerts a'
         " JOIN budgets b ON b.version = (SELECT max(version) FROM budgets n WHERE n.series = a.series)"
         " WHERE a.last_us >= ? ORDER BY a.last_us DESC, a.seq DESC",
         (since_us or 0,),
     )
     found = [alert_of(Budget.from_json(policy), rest) for policy, *rest in rows]
-    return [one for one in found if org is None or one.org in (org, EACH)]
+    return [one for one in found if org in (None, one.org)]
 
 
 _APPROVALS = """

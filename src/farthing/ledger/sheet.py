@@ -25,6 +25,7 @@ from farthing.policy import (
     amount_text,
     amounts_of,
     key_fields,
+    org_of,
     subject_of,
 )
 from farthing.windows import CALENDAR, Span
@@ -56,6 +57,7 @@ class Alert:
 
     rule   `threshold:0.8`: so much of the limit is spent; `denied:<why>`: a hard budget refused a call;
            `would_deny:<why>`: a soft or shadow budget let one pass; why is limit, call, unpriced or model
+    org    whose account it is
     times  how often it fired in this window; at_us: when first; last_us: when last
     """
 
@@ -382,17 +384,17 @@ def record_alert(sheet: Sheet, rule: Rule, key: str, name: str, facts: Refusal) 
         (rule.series, key, facts.span[0], name, limit, sheet.at_us, json.dumps(said, ensure_ascii=False)),
     )[0][0]
     if times == 1:
-        row = (name, facts.span[0], sheet.at_us, sheet.at_us, limit, 1, json.dumps(said))
+        row = (key, name, facts.span[0], sheet.at_us, sheet.at_us, limit, 1, json.dumps(said))
         sheet.book.raise_alert(alert_of(rule.budget, row))
 
 
 def alert_of(budget: Budget, row: Sequence[Any]) -> Alert:
-    """An alert from (rule, start, first, last, limit, times, facts) of its row."""
-    name, start_us, first_us, last_us, limit, times, facts = row
+    """An alert from (key, rule, start, first, last, limit, times, facts) of its row."""
+    key, name, start_us, first_us, last_us, limit, times, facts = row
     said = json.loads(facts)
     return Alert(
         budget=budget.name,
-        org=budget.org,
+        org=org_of(budget, key),
         place=said["place"],
         unit=budget.unit,
         mode=budget.mode,
