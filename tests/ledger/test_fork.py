@@ -170,6 +170,7 @@ def test_a_grandchild_starts_afresh_too(tmp_path: Path, make_event: Callable[...
 
 def test_what_has_gone_is_not_told_of_forks(tmp_path: Path) -> None:
     """A store that nobody holds any more is let go of, closed or not."""
+    gc.collect()  # those that other tests have left
     before = len(forks._members)
     store = SqliteStore(tmp_path / "ledger.db")
     assert len(forks._members) == before + 1

@@ -75,7 +75,8 @@ class Readers:
 
     def _lend(self, work: Callable[[Database], Answer]) -> Answer:
         with self._turn:
-            self._turn.wait_for(lambda: not self._forking)
+            if self._forking:
+                self._turn.wait_for(lambda: not self._forking)
             self._active += 1
             database = self._idle.pop() if self._idle else None
         try:
@@ -88,7 +89,8 @@ class Readers:
                 surplus = database is not None and (self._closed or len(self._idle) >= _KEPT)
                 if database is not None and not surplus:
                     self._idle.append(database)
-                self._turn.notify_all()
+                if self._forking:
+                    self._turn.notify_all()
             if surplus and database is not None:
                 database.close()
 
