@@ -35,6 +35,9 @@ CALLS = [
     ("gateway.example", "/proxy/openai/responses", None),
     ("litellm.internal", "/v1/messages", None),
     ("vllm.internal:8000", "/v1/embeddings", None),
+    ("proxy.eu-west-1.elb.amazonaws.com", "/v1/chat/completions", None),
+    ("shop.azure-api.net", "/openai/deployments/d/chat/completions", None),
+    ("vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com", "/model/x/converse", "aws"),
 ]  # fmt: skip
 
 
@@ -62,6 +65,11 @@ def test_calls_are_recognised(host: str, path: str, provider: str | None) -> Non
         ("POST", "example.com", "/api/messages"),
         ("POST", "s3.amazonaws.com", "/bucket/key"),
         ("POST", "storage.googleapis.com", "/upload"),
+        ("POST", "abc.execute-api.us-east-1.amazonaws.com", "/prod/chat"),
+        ("POST", "bucket.s3.amazonaws.com", "/images/cat"),
+        ("POST", "chat.googleapis.com", "/v1/spaces/s/messages"),
+        ("POST", "shop.azure-api.net", "/orders/chat"),
+        ("POST", "api.cloudflare.com", "/client/v4/accounts/a/images/v1"),
     ],
 )
 def test_other_requests_pass(method: str, host: str, path: str) -> None:
@@ -75,12 +83,27 @@ def test_other_requests_pass(method: str, host: str, path: str) -> None:
         ("api.anthropic.com", "/v1/messages/batches/b/results"),
         ("api.openai.com", "/v1/files/f/content"),
         ("api.openai.com", "/v1/responses/resp_1"),
+        ("generativelanguage.googleapis.com", "/v1beta/batches/b"),
+        ("generativelanguage.googleapis.com", "/v1beta/files/f:download?alt=media"),
     ],
 )
 def test_results_that_are_fetched(host: str, path: str) -> None:
     """Batches and responses made in the background are fetched with GET."""
     target = Hosts().target("GET", host, path)
     assert target is not None and target.results and not target.sure
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "provider"),
+    [
+        ("dbc-1.cloud.databricks.com", "/serving-endpoints/e/invocations", "databricks"),
+        ("runtime.sagemaker.us-east-1.amazonaws.com", "/endpoints/e/invocations", "aws"),
+    ],
+)
+def test_endpoints_of_any_model(host: str, path: str, provider: str) -> None:
+    """Where models of any kind stand, a call is one when request or answer prove it."""
+    target = Hosts().target("POST", host, path)
+    assert target is not None and (target.provider, target.sure) == (provider, False)
 
 
 def test_hosts_of_the_users_own() -> None:

@@ -42,18 +42,25 @@ _ANYWHERE = re.compile(
     r"|/(?:models|tunedModels)/[^/]+:(?:streamG|g)enerate(?:Content|Answer)$"
     r"|/(?:models|tunedModels)/[^/]+:(?:embedContent|batchEmbedContents|predict|(?:streamR|r)awPredict)$"
     r"|/v\d\w*/interactions$|/model/[^/]+/(?:invoke|converse)(?:-with-response-stream|-stream)?$"
-    r"|/api/(?:chat|generate|embed|embeddings)$|/threads/(?:[^/]+/)?runs$"
+    r"|/api/(?:chat|generate|embed|embeddings)$|/threads/(?:[^/]+/)?runs$|/(?:serving-)?endpoints/[^/]+/invocations$"
 )
 """What a call's path ends in, on whatever host it is."""
 
+_ANY_MODEL = re.compile(r"/invocations$")
+"""Endpoints of Databricks and SageMaker, where a model of any kind may stand: request or answer must prove the call."""
+
 _AT_HOME = re.compile(
     r"/(?:completions|responses|embeddings|messages|chat|complete|generate|embed|rerank|ocr|predictions|run/.+)$"
-    r"|/(?:audio|images)/\w+$|/conversations(?:/[^/]+)?$|/agents/completions$|/prompts/[^/]+/completions$"
+    r"|/(?:audio|images)/[a-z]+$|/conversations(?:/[^/]+)?$|/agents/completions$|/prompts/[^/]+/completions$"
 )
 """What it may also end in on a provider's own host."""
 
-_RESULTS = re.compile(r"/messages/batches/[^/]+/results$|/files/[^/]+/content$|/v\d\w*/responses/[^/]+$")
-"""Answers that are fetched later: files of a batch's results, responses made in the background."""
+_RESULTS = re.compile(
+    r"/messages/batches/[^/]+/results$|/files/[^/]+(?:/content|:download)$|/v\d\w*/batches/[^/]+$"
+    r"|/v\d\w*/responses/[^/]+$"
+)
+"""Answers that are fetched later: a batch's results, in a file or in the batch itself (Gemini), responses made in the
+background."""
 
 _MUTE = re.compile(r"/count_tokens$|/moderations$|/input_tokens$|:countTokens$")
 """Calls that cost nothing and use nothing."""
@@ -97,7 +104,7 @@ class Hosts:
             return None
         home = self._provider(host)
         if home is not None and (_AT_HOME.search(bare) or _ANYWHERE.search(bare)):
-            return Target(home, url, sure=True)
+            return Target(home, url, sure=not _ANY_MODEL.search(bare))
         return Target(None, url, sure=False) if _ANYWHERE.search(bare) else None
 
     def _provider(self, host: str) -> str | None:

@@ -116,9 +116,10 @@ def _asks(call: Call, asked: Asked) -> bool:
 
 
 def _is_ours(found: Extraction, call: Call, target: Target, asked: Asked, pending: Container[object]) -> bool:
-    counted = found.usage is not None and found.status == "reported"
     if target.results:
-        return counted and (found.context.get("processing") == "batch" or found.response_id in pending)
+        told = [one for one in (found, *found.parts) if one.usage is not None and one.status == "reported"]
+        return any(one.context.get("processing") == "batch" or one.response_id in pending for one in told)
+    counted = found.usage is not None and found.status == "reported"
     return target.sure or counted or _asks(call, asked)
 
 

@@ -211,6 +211,46 @@ def test_results_of_a_batch_count_each_line_once(replay: Any, metered: Any) -> N
     assert {event.context["processing"] for event in meter.events} == {"batch"}
 
 
+def test_results_of_a_batch_whose_first_line_failed(replay: Any, metered: Any) -> None:
+    """One failed request does not hide the answers after it."""
+    client = pytest.importorskip("httpx2")
+    answer = {"id": "msg_012345678901234567", "type": "message", "model": "claude-sonnet-4-5", "content": [],
+              "usage": {"input_tokens": 7, "output_tokens": 3}}  # fmt: skip
+    lines = [
+        {"custom_id": "a", "result": {"type": "errored", "error": {"type": "error", "error": {"message": "too long"}}}},
+        {"custom_id": "b", "result": {"type": "succeeded", "message": answer}},
+    ]
+    replay.serve(_reply("\n".join(map(json.dumps, lines)).encode(), content_type="application/x-jsonl"))
+    meter = metered("anthropic")
+    client.get(replay.url + "/v1/messages/batches/b1/results")
+    assert [(event.calls, event.usage.input_tokens) for event in meter.events] == [(0, 0), (1, 7)]
+
+
+def _gemini_line(key: str, **answer: Any) -> dict[str, Any]:
+    counts = {"promptTokenCount": 8, "candidatesTokenCount": 3, "totalTokenCount": 11}
+    told = {"candidates": [], "usageMetadata": counts, "modelVersion": "gemini-2.5-flash", **answer}
+    return {"key": key, "response": told}
+
+
+def test_batches_of_gemini(replay: Any, metered: Any) -> None:
+    """Their results are in a file, or in the batch itself, which is asked for again and again until it is done."""
+    client = pytest.importorskip("httpx2")
+    lines = [_gemini_line("a", responseId="a" * 20), _gemini_line("b", responseId="b" * 20)]
+    meter = metered("google")
+    replay.serve(_reply("\n".join(map(json.dumps, lines)).encode(), content_type="application/octet-stream"))
+    client.get(replay.url + "/v1beta/files/f1:download?alt=media")
+    assert len(meter.events) == 2
+    batch = {"name": "batches/b1", "metadata": {"state": "BATCH_STATE_RUNNING"}}
+    replay.serve(_reply(json.dumps(batch).encode()))
+    client.get(replay.url + "/v1beta/batches/b1")
+    done = {**batch, "response": {"inlinedResponses": {"inlinedResponses": [_gemini_line("c"), _gemini_line("d")]}}}
+    replay.serve(_reply(json.dumps(done).encode()))
+    for _ in range(2):
+        client.get(replay.url + "/v1beta/batches/b1")
+    assert [event.response_id for event in meter.events[2:]] == ["batches/b1#0", "batches/b1#1"]
+    assert {(event.model, event.context["processing"]) for event in meter.events} == {("gemini-2.5-flash", "batch")}
+
+
 def test_a_background_response_is_recorded_when_it_is_fetched(replay: Any, metered: Any) -> None:
     """A response made in the background has its usage once it is fetched complete; fetched again, nothing changes."""
     client = pytest.importorskip("httpx2")

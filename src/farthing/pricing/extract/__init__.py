@@ -86,6 +86,8 @@ def _whole(draft: Draft, body: JsonObject) -> Extraction:
         if draft.units is not None and not draft.complete:
             draft.status, draft.reason = "partial", draft.reason or "one event of a stream, not its last"
         return draft.finish()
+    if lines := shapes.lines_inside(body):
+        return _batch(draft, lines, streams.Frames("array", lines))
     inner = shapes.unwrap(draft, body)
     _read(draft, inner, body)
     if draft.response_id is None and inner is not body and "custom_id" in body:

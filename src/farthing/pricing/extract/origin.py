@@ -11,10 +11,10 @@ from farthing.pricing.names import known_names
 
 _HOSTS = (
     (r"(^|\.)api\.openai\.com$", "openai"),
-    (r"\.(openai|cognitiveservices|services\.ai|models\.ai|inference\.ai)\.azure\.com$|\.azure-api\.net$", "azure"),
+    (r"\.(openai|cognitiveservices|services\.ai|models\.ai|inference\.ai)\.azure\.com$", "azure"),
     (r"(^|\.)anthropic\.com$", "anthropic"),
-    (r"(^|[.-])googleapis\.com$", "google"),
-    (r"^bedrock-|\.amazonaws\.com(\.cn)?$|\.api\.aws$", "aws"),
+    (r"(^|[.-])(aiplatform|generativelanguage|cloudcode-pa)[\w.-]*\.googleapis\.com$", "google"),
+    (r"(^|\.)(bedrock[\w-]*|runtime\.sagemaker)\.[\w.-]*(amazonaws\.com(\.cn)?|api\.aws)$", "aws"),
     (r"(^|\.)mistral\.ai$", "mistral"),
     (r"(^|\.)cohere\.(ai|com)$", "cohere"),
     (r"(^|\.)groq\.com$", "groq"),
@@ -42,6 +42,7 @@ _HOSTS = (
     (r"(^|\.)baseten\.co$", "baseten"),
     (r"(^|\.)arcee\.ai$", "arcee"),
 )
+"""Of a cloud's hosts those alone that serve models: the rest are storage, other APIs, and servers of users."""
 _HOST_RULES = tuple((re.compile(rule), provider) for rule, provider in _HOSTS)
 
 _PATHS = (

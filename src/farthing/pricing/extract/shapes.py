@@ -165,4 +165,23 @@ def whole_answer(body: JsonObject) -> str | None:
 
 def is_batch_line(body: JsonObject) -> bool:
     """Whether the object is a line of a batch's results."""
-    return ("custom_id" in body and ("response" in body or "result" in body)) or "modelOutput" in body
+    if "custom_id" in body and ("response" in body or "result" in body):
+        return True
+    gemini = ("key" in body or "request" in body) and not obj(body.get("response")).keys().isdisjoint(_GEMINI)
+    return gemini or "modelOutput" in body
+
+
+_GEMINI = frozenset({"candidates", "usageMetadata"})
+
+
+def lines_inside(body: JsonObject) -> list[JsonObject]:
+    """The lines of a batch's results that the batch itself holds (Gemini's inlined ones); none of anything else.
+
+    An answer without an id gets one from its batch, which is read again each time somebody looks whether it is done.
+    """
+    held = obj(obj(body.get("response")).get("inlinedResponses")).get("inlinedResponses")
+    found = []
+    for place, line in enumerate(map(obj, items(held))):
+        answer = obj(line.get("response"))
+        found.append({**line, "response": {"responseId": f"{body.get('name')}#{place}", **answer}} if answer else line)
+    return found
