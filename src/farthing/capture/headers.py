@@ -56,10 +56,15 @@ def headers_out(
     said = list(_said(current() if attribution is None else attribution))
     found = {f"{PREFIX}{_header_name(name)}": quote(value, safe=_SAFE) for name, value in said}
     if said:
-        members = [member for member in (baggage or "").split(",") if member.strip() and not _is_ours(member)]
+        members = others(baggage or "")
         members += [f"{BAGGAGE_PREFIX}{quote(name, safe='')}={quote(value, safe=_SAFE)}" for name, value in said]
-        found["baggage"] = ",".join(member.strip() for member in members)
+        found["baggage"] = ",".join(members)
     return found
+
+
+def others(baggage: str) -> list[str]:
+    """The members of a baggage header that are not ours."""
+    return [found for member in baggage.split(",") if (found := member.strip()) and not _is_ours(found)]
 
 
 _SAFE = "-_.~:/@ !$&'()*+".replace(" ", "")

@@ -21,7 +21,7 @@ from farthing.capture.stream import Tap, Watch
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Patches, Wrapper
 from farthing.capture.transport.shelter import refuse
-from farthing.capture.transport.telling import Told, told
+from farthing.capture.transport.telling import BAGGAGE, Told, told
 from farthing.capture.transport.usage_chunk import Hider, asking
 from farthing.errors import BudgetError
 
@@ -172,10 +172,11 @@ class _Headers:
 
     def tell_who(self) -> bool:
         """Whether any of them may say who the call is for."""
-        return _OURS in b"\n".join([name for name, _ in self._headers.raw]).lower()
+        names = b"\n".join([name for name, _ in self._headers.raw]).lower()
+        return _OURS in names or _BAGGAGE in names
 
 
-_OURS = PREFIX.encode()
+_OURS, _BAGGAGE = PREFIX.encode(), BAGGAGE.encode()
 
 
 def _field(stream: Any, name: str) -> str | None:

@@ -105,7 +105,7 @@ def without_ours(dispatch: Dispatch, meter: Meter, host: str, headers: Any) -> A
     dispatch.who = said.who
     kept = headers.copy() if headers is not None else {}
     for name in said.remove:
-        del kept[name]
+        kept.pop(name, None)
     kept.update(said.add)
     return kept
 
