@@ -200,6 +200,14 @@ class TestOpenAI:
         whole = extract(f"{json.dumps(line)}\n{json.dumps(failed)}\n{json.dumps(line)}\n")
         assert len(whole.parts) == 2 and whole.usage == found.usage and whole.parts[1].usage == found.usage
 
+    def test_ids_that_ollama_draws_at_random_are_none(self) -> None:
+        """Its chats have 999 ids in all: taken for a name, every other call would be lost after a while."""
+        body = {"id": "chatcmpl-42", "object": "chat.completion", "model": "m", "usage": {"prompt_tokens": 3}}
+        path = "http://localhost:11434/v1/chat/completions"
+        assert extract(body, path=path).response_id is None
+        assert extract({**body, "id": "chatcmpl-9f2c"}, path=path).response_id == "chatcmpl-9f2c"
+        assert extract(body, provider="openai").response_id == "chatcmpl-42"
+
     def test_batches_that_number_their_lines_alike_are_not_one_call(self) -> None:
         """`custom_id` is the caller's and recurs in the next batch; an answer without an id goes by its line's."""
         inner = {"object": "list", "data": [], "model": "text-embedding-3-small", "usage": {"prompt_tokens": 3}}

@@ -5,6 +5,7 @@ Cache reads and reasoning are inside the totals, with the exceptions that `_outs
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,8 @@ from farthing.pricing.extract.result import Draft, JsonObject, dollars, is_count
 def read(draft: Draft, body: JsonObject) -> None:
     """Fills the draft from a chat, completion, embeddings, response, image, transcription or run object."""
     draft.name(body)
+    if draft.provider == "ollama" and draft.response_id is not None and _DRAWN.search(draft.response_id):
+        draft.response_id = None
     draft.tier(body.get("service_tier"))
     kind = body.get("object")
     if isinstance(kind, str):
@@ -40,6 +43,9 @@ def read(draft: Draft, body: JsonObject) -> None:
         draft.reason = f"not finished yet (status {body['status']}): its usage comes with the end"
         draft.complete = False
 
+
+_DRAWN = re.compile(r"^(?:chatcmpl-|cmpl-|resp_)\d{1,6}$")
+"""Ollama draws the ids of this API at random, of a chat from 999 numbers: soon two answers have the same."""
 
 _PLAIN = frozenset(
     f"{which}_tokens{what}"
