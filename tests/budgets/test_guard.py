@@ -204,6 +204,33 @@ def test_ask_a_callback(guard: Guard) -> None:
         guard.reserve("m", usd="0.01", agent="a")
 
 
+def test_ask_a_callback_for_one_call(guard: Guard) -> None:
+    """A call that is dearer than one may be is asked for once, and let pass; others of its models count, too."""
+    asked: list[BudgetExceededError] = []
+    guard.set("agent=a", usd=1, per="call", on_exceed="ask", name="one")
+    guard.set("agent=a", usd=2, on_exceed="ask", name="all")
+    guard.on_ask = lambda error: not asked.append(error)  # type: ignore[func-returns-value]
+    hold = guard.reserve("cheap", models=["dear"], input_tokens=30_000, max_tokens=0, agent="a")
+    assert hold.held_usd == 3
+    assert [(error.budget, error.why) for error in asked] == [("one", "call")]
+    with pytest.raises(BudgetExceededError, match="this one needs up to"):
+        hold.top_up(usd=1)
+    guard.on_ask = lambda error: False
+    with pytest.raises(BudgetExceededError, match="for one call"):
+        guard.reserve("cheap", usd="1.01", agent="a")
+
+
+def test_one_call_tops_up_as_far_as_one_may_come(guard: Guard) -> None:
+    """What a stream holds in all is compared with what one call may cost."""
+    guard.set(None, usd=1, per="call")
+    hold = guard.reserve("cheap", usd="0.9", gone=True)
+    hold.top_up(usd="0.1")
+    with pytest.raises(BudgetExceededError) as caught:
+        hold.top_up(usd="0.1")
+    assert (caught.value.why, caught.value.requested) == ("call", Decimal("1.1"))
+    assert hold.held_usd == 1
+
+
 def test_ask_a_person(guard: Guard) -> None:
     """Without a callback an approval waits, one for an account; granted, the call passes."""
     guard.set("agent=a", usd=1, on_exceed="ask", name="q")
@@ -242,6 +269,21 @@ def test_streams_top_up(guard: Guard, clock: FakeClock) -> None:
         hold.accrued(usd="0.24")
     hold.settle(usd="0.24")
     assert (guard.status()[0].posted, guard.status()[0].reserved) == (24 * 10**10, 0)
+
+
+def test_what_a_stream_shows_is_held_at_its_price(tracker: CostTracker, guard: Guard) -> None:
+    """Output that is dearer than input is held as output, by the dearest model that may answer."""
+    tracker.register_model_pricing("uneven", input_price_per_million=1, output_price_per_million=100)
+    guard.set(None, usd=3)
+    hold = guard.reserve("cheap", models=["uneven"], input_tokens=1_000_000, max_tokens=100, gone=True)
+    assert hold.held_usd == Decimal("1.01")
+    hold.accrued(output_tokens=99)
+    hold.accrued(output_tokens=100)
+    assert (hold.held_usd, hold.amounts.tokens) == (Decimal("1.015"), 1_000_150)
+    hold.accrued(output_tokens=10_000)
+    assert (hold.held_usd, hold.amounts.tokens) == (2, 1_010_000)
+    with pytest.raises(BudgetExceededError):
+        hold.accrued(output_tokens=20_001)
 
 
 def test_extend(guard: Guard, clock: FakeClock) -> None:

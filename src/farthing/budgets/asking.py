@@ -94,15 +94,21 @@ def expect(catalog: Catalog, model: str, asked: Mapping[str, Any], sample: Sampl
     else:
         into = sample.input(characters) if into is None else into
         out = sample.output(most, strict=bool(asked.get("strict")))
-    pico = None
+    pico, models, context = None, asked.get("models", ()), asked.get("context") or EMPTY
     if model != NO_MODEL:
         pico = dearest(
             catalog,
-            (model, *asked.get("models", ())),
+            (model, *models),
             Usage(input_tokens=into, output_tokens=out),
             provider=asked.get("provider"),
             at_us=at_us,
-            context=asked.get("context") or EMPTY,
+            context=context,
         )
-    amounts = Amounts(pico, into + out, calls)
-    return Expected(amounts=amounts, input_tokens=into, output_tokens=out, characters=characters)
+    return Expected(
+        amounts=Amounts(pico, into + out, calls),
+        input_tokens=into,
+        output_tokens=out,
+        characters=characters,
+        models=models,
+        context=context,
+    )

@@ -119,12 +119,18 @@ class Samples:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a call is expected to come to: amounts to hold, and the tokens and models they are for."""
+    """What a call is expected to come to: amounts to hold, and the tokens they are for.
+
+    models   further models that may answer it, by the dearest of which it is priced; None: its dollars were told
+    context  what of the request changes its price
+    """
 
     amounts: Amounts
     input_tokens: int | None = None
     output_tokens: int | None = None
     characters: int | None = None
+    models: Sequence[str] | None = None
+    context: Mapping[str, str] = field(default_factory=lambda: EMPTY)
 
 
 def dearest(

@@ -258,7 +258,9 @@ class Guard(Desk):
             other = self._after_refusal(answer, model, tries)
             if other is None:
                 raise exceeded(answer)
-            return self._reserve(other, {**asked, "models": ()}, who, frame, tries - 1)
+            allowed = *asked.get("allowed", ()), *(refusal.budget for refusal in answer)
+            changed = {"models": ()} if other != model else {"allowed": allowed}
+            return self._reserve(other, {**asked, **changed}, who, frame, tries - 1)
         gone = answer.state == "dispatched" if answer is not None else ask.gone
         return Reservation(self, subject, at_us, expected, Held(ask.key, tuple(held), answer is not None, gone), frame)
 
@@ -273,6 +275,7 @@ class Guard(Desk):
             gone=bool(asked.get("gone")),
             fresh=key is None,
             call={"input": expected.input_tokens, "output": expected.output_tokens, "context": asked.get("context")},
+            allowed=asked.get("allowed", ()),
         )
 
     def _answer(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 from farthing.budgets.aside import aside
 from farthing.budgets.blocks import BudgetBlock
-from farthing.budgets.estimate import Expected
+from farthing.budgets.estimate import Expected, dearest
 from farthing.budgets.words import exceeded
 from farthing.errors import BudgetConflict, InputError, LedgerError
 from farthing.event import Event, new_id
@@ -221,19 +221,35 @@ class Reservation:
 
         BudgetExceededError where that does not fit: stop the stream, and settle what it came to.
         """
-        held = self.amounts
+        held, into = self.amounts, self.expected.input_tokens or 0
         pico, tokens = held.usd or 0, held.tokens
         if usd is not None:
-            over = None if held.usd is None else money(usd, "usd") - pico
-            dearer = over or 0
+            over = -1 if held.usd is None else money(usd, "usd") - pico
+            dearer, more = max(-(-pico // 2), over), -(-tokens // 2)
         else:
-            counted = (self.expected.input_tokens or 0) + count_of(output_tokens or 0, "output_tokens")
-            over = counted - tokens if tokens and output_tokens is not None else None
-            dearer = -(-pico * max(over or 0, 0) // (tokens or 1))
-        if over is not None and over >= 0:
-            more = 0 if usd is not None else over
-            self.top_up(usd=pico_to_usd(max(-(-pico // 2), dearer)), tokens=max(-(-tokens // 2), more))
+            out = count_of(output_tokens or 0, "output_tokens")
+            over = into + out - tokens if tokens and output_tokens is not None else -1
+            more = max(-(-max(0, tokens - into) // 2), over)
+            dearer = 0 if over < 0 else self._price(into, tokens - into + more) - pico
+        if over >= 0:
+            self.top_up(usd=pico_to_usd(max(0, dearer)), tokens=more)
             self.extend()
+
+    def _price(self, into: int, out: int) -> int:
+        """Picodollars of so many tokens: by the dearest model that may answer, or in proportion to what was told."""
+        held, expected = self.amounts, self.expected
+        if held.usd is None or expected.models is None:
+            return -(-(held.usd or 0) * (into + out) // held.tokens)
+        models, usage = (self.model, *expected.models), Usage(input_tokens=into, output_tokens=out)
+        pico = dearest(
+            self._guard.catalog,
+            models,
+            usage,
+            provider=self.subject.provider,
+            at_us=self.at_us,
+            context=expected.context,
+        )
+        return pico or 0
 
     def _ended(self, state: Literal["settled", "released"]) -> None:
         if self.state in ("settled", "released"):

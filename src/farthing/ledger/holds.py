@@ -17,7 +17,7 @@ from farthing.ledger.rows import ID, Prepared, prepare, to_json
 from farthing.ledger.sheet import SWEEP_US, Book, Line, Sheet, record_alert, refusal_of, subject_from
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
-from farthing.policy import Amounts, Refusal, Rule, Subject, fits, unfit
+from farthing.policy import Amounts, Budget, Refusal, Rule, Subject, fits, unfit
 from farthing.usage import Usage
 
 State = Literal["held", "dispatched", "settled", "released", "expired"]
@@ -60,6 +60,7 @@ class Ask(NamedTuple):
     amounts  what the call is expected to come to
     gone     the call leaves at once: reserve and dispatch in one
     call     what an event needs to be made of it, should its end never be heard of
+    allowed  budgets of one call that somebody lets this one go over
     """
 
     key: str
@@ -70,6 +71,7 @@ class Ask(NamedTuple):
     gone: bool = False
     fresh: bool = False
     call: Mapping[str, Any] = EMPTY
+    allowed: tuple[Budget, ...] = ()
 
     @property
     def state(self) -> State:
@@ -166,8 +168,11 @@ def _again(database: Database, book: Book, known: Kept, ask: Ask) -> Hold | Conf
 _Weighed = tuple[list[tuple[Line, int]], list[tuple[Refusal, Rule, str]]]
 
 
-def _weigh(sheet: Sheet, covering: Sequence[tuple[Rule, str]], ask: Ask) -> _Weighed:
-    """(the accounts with what is to be held in each, the refusals). Nothing is changed."""
+def _weigh(sheet: Sheet, covering: Sequence[tuple[Rule, str]], ask: Ask, in_all: Amounts | None = None) -> _Weighed:
+    """(the accounts with what is to be held in each, the refusals). Nothing is changed.
+
+    in_all: what the call holds then, where that is more than is asked for.
+    """
     lines: list[tuple[Line, int]] = []
     refusals: list[tuple[Refusal, Rule, str]] = []
     subject, amounts = ask.subject, ask.amounts
@@ -176,7 +181,10 @@ def _weigh(sheet: Sheet, covering: Sequence[tuple[Rule, str]], ask: Ask) -> _Wei
         amount = amounts.of(budget.unit)
         counted = budget.limit is not None and budget.window != "call"
         line = sheet.account(rule, key, ask.at_us) if counted else None
-        why = unfit(rule, subject, amounts)
+        why = unfit(rule, subject, in_all or amounts)
+        if why == "call":
+            amount = (in_all or amounts).of(budget.unit)
+            why = None if budget in ask.allowed else why
         if why is None and line is not None and not fits(line.limit, line.posted, line.reserved, amount):
             why = "limit"
         if why is not None:
@@ -260,7 +268,9 @@ def top_up(
     sheet = Sheet(database, writer.book, now_us)
     covering = rules.covering(subject)
     ask = Ask(key, subject, more, known.at_us, known.expires_us)
-    lines, refusals = _weigh(sheet, covering, ask)
+    usd = None if known.usd is None or more.usd is None else known.usd + more.usd
+    raised = Amounts(usd, known.tokens + more.tokens, known.calls + more.calls)
+    lines, refusals = _weigh(sheet, covering, ask, raised._replace(usd=usd or more.usd))
     if _tell(sheet, refusals):
         sheet.flush("open")
         return tuple(refusal for refusal, _, _ in refusals)
@@ -268,8 +278,6 @@ def top_up(
     for line, amount in lines:
         line.reserved += amount
         held[line.id] = held.get(line.id, 0) + amount
-    usd = None if known.usd is None or more.usd is None else known.usd + more.usd
-    raised = Amounts(usd, known.tokens + more.tokens, known.calls + more.calls)
     database.execute(
         "UPDATE reservations SET usd = ?, tokens = ?, calls = ?, holds = ? WHERE number = ?",
         (*raised, to_json([[a, h] for a, h in held.items()]), known.number),

@@ -170,7 +170,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
 
 def _hold(database: Database, book: Book, plan: Plan, ask: Ask) -> Hold | None:
     """The hold; None: some account has no room for it, and the transaction is to be begun again."""
-    key, subject, amounts, at_us, expires_us, gone, _, call = ask
+    key, subject, amounts, at_us, expires_us, gone, _, call, _ = ask
     usd, tokens, calls = said = amounts
     places, moves = plan.places, plan.held
     for letter, unit in plan.units:
