@@ -154,13 +154,11 @@ class Usage:
 
         Values that are no numbers are left out and listed. Costs of impossible usage are never negative.
         """
+        if _is_simple(units):
+            return cls._made({name: value for name, value in units.items() if value}, (), closed=True)
         counts: dict[str, Quantity] = {}
         problems: list[str] = []
         for name, value in units.items():
-            if type(value) is int and value >= 0 and name in UNITS:
-                if value:
-                    counts[name] = value
-                continue
             try:
                 checked = _checked(name, value)
             except UsageError as error:
@@ -179,12 +177,15 @@ class Usage:
 
         The dict is taken over, not copied. `problems` are those known; what cannot be together is added to them.
         """
+        if not problems and _is_simple(counts):
+            return cls._made(counts, (), closed=True)
+        impossible, incomplete = _defects(counts)
+        problems = tuple(dict.fromkeys((*problems, *impossible)))
+        return cls._made(counts, problems, closed=not problems and not incomplete)
+
+    @classmethod
+    def _made(cls, counts: dict[str, Quantity], problems: tuple[str, ...], *, closed: bool) -> Usage:
         self = object.__new__(cls)
-        closed = True
-        if problems or not _is_simple(counts):
-            impossible, incomplete = _defects(counts)
-            problems = tuple(dict.fromkeys((*problems, *impossible)))
-            closed = not problems and not incomplete
         _set_counts(self, counts)
         _set_problems(self, problems)
         _set_closed(self, closed)

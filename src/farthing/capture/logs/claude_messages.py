@@ -19,16 +19,16 @@ from farthing.capture.logs.values import BadLine, Skipped, digest
 from farthing.event import EMPTY, Attribution
 from farthing.pricing.extract import anthropic
 from farthing.pricing.extract.result import Draft
-from farthing.recording import NO_MODEL, Call, calls_of, response_key
+from farthing.recording import NO_MODEL, calls_of, make_call, response_key
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9]")
 _PLATFORMS = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))
 
 _WHO = (
-    *("sessionId", "session_id", "cwd", "gitBranch", "isSidechain", "parent_tool_use_id", "attributionAgent"),
+    *("sessionId", "session_id", "cwd", "gitBranch", "parent_tool_use_id", "attributionAgent"),
     *("attributionSkill", "attributionPlugin", "effort", "version", "entrypoint"),
 )
-"""What an attribution is made of."""
+"""What an attribution is made of, with `isSidechain`."""
 
 
 class Waiting:
@@ -39,7 +39,7 @@ class Waiting:
         self._messages: dict[str, list[Message]] = {}
         self._names: dict[str, Any] = {}
         self._folders: dict[str | None, str | None] = {}
-        self._known: dict[str, Attribution] = {}
+        self._known: dict[tuple[Any, ...], Attribution] = {}
         self._said: list[Found] = []
         self._ended: set[str | None] = set()
         self._all_here = part.tail is not None and part.tail.offset == 0
@@ -137,7 +137,7 @@ class Waiting:
         if not found.usage and not found.parts:
             yield message.number, Skipped("an answer without tokens")
             return
-        call = Call(
+        call = make_call(
             model=plain(found.model) or self._how.model or NO_MODEL,
             usage=found.usage,
             provider=provider,
@@ -170,8 +170,11 @@ class Waiting:
 
     def _attribution(self, line: Mapping[str, Any]) -> Attribution:
         """Whom the call is for; lines that say the same have the same."""
-        told = str([line.get(name) for name in _WHO])
-        found = self._known.get(told)
+        told = (line.get("isSidechain") is True, *map(line.get, _WHO))
+        try:
+            found = self._known.get(told)
+        except TypeError:  # a list or an object, where a text is expected
+            return self._attributed(line)
         if found is None:
             found = self._known[told] = self._attributed(line)
         return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from farthing.capture.logs.attributed import text
@@ -23,7 +24,7 @@ REST = "what the run used in all, beyond the messages that its log shows"
 class Message:
     """What is known of one message: its fullest line, when its first was written, and whether any was the last."""
 
-    __slots__ = ("at", "body", "final", "line", "number", "reason", "request", "run_ended", "side", "total")
+    __slots__ = ("at", "body", "final", "line", "number", "reason", "request", "run_ended", "side")
 
     def __init__(self, number: int, line: dict[str, Any], body: dict[str, Any], reason: str | None = None) -> None:
         self.number, self.line, self.body = number, line, body
@@ -31,7 +32,6 @@ class Message:
         self.at = at if type(at) is str else ""
         self.request = request if type(request) is str and request else None
         self.side = line.get("isSidechain") is True
-        self.total = _total(body["usage"])
         self.final = "stop_reason" not in body or body["stop_reason"] is not None
         self.reason = reason
         self.run_ended = False
@@ -44,9 +44,9 @@ class Message:
         """Keep what tells most: the main thread's line against a sidechain's, else the larger usage."""
         self.at = min(self.at, other.at) if self.at and other.at else self.at or other.at
         self.final = self.final or other.final
-        better = other.total > self.total if other.side == self.side else self.side
+        better = _total(other.body["usage"]) > _total(self.body["usage"]) if other.side == self.side else self.side
         if better:
-            self.line, self.body, self.total, self.number = other.line, other.body, other.total, other.number
+            self.line, self.body, self.number = other.line, other.body, other.number
             self.side, self.request = other.side, other.request or self.request
 
     @property
@@ -89,6 +89,7 @@ def end_run(line: Mapping[str, Any], messages: Sequence[Message], *, alone: bool
         one.run_ended = True
 
 
+@lru_cache(maxsize=1024)
 def plain(model: str | None) -> str:
     """The model's name without the variant that Claude Code adds: `claude-opus-4-5[1m]`."""
     return _VARIANT.sub("", model or "")
@@ -107,7 +108,6 @@ def _share_out(messages: Sequence[Message], total: Sequence[int]) -> bool:
         return False
     last = messages[-1]
     last.body["usage"]["output_tokens"] = _count(last, "output_tokens") + missing
-    last.total += missing
     for one in messages:
         one.final = True
         one.reason = SHARED_OUT if len(messages) > 1 else None

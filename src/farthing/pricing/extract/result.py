@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from farthing.event import quick
 from farthing.usage import Usage
 
 JsonObject = dict[str, Any]
@@ -50,6 +51,9 @@ class Extraction:
     stream: bool = False
     error: str | None = None
     parts: tuple[Extraction, ...] = ()
+
+
+_extraction = quick(Extraction)
 
 
 @dataclass(slots=True)
@@ -113,7 +117,7 @@ class Draft:
                 reason = "the provider reports a usage of zero"
         elif reason is None:
             reason = f"the response is an error: {self.error}" if self.error else "the response reports no usage"
-        return Extraction(
+        return _extraction(
             usage=usage,
             model=self.model,
             provider=self.provider,
