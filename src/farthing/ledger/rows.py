@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from farthing.errors import LedgerError
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, Event, quick
-from farthing.usage import Quantity, Usage
+from farthing.usage import UNITS, Quantity, Usage
 
 TOKEN_COLUMNS = (
     "input_tokens",
@@ -19,6 +20,7 @@ TOKEN_COLUMNS = (
     "output_reasoning_tokens",
 )
 """The units that have a column; the others share `units`."""
+_WITH_COLUMN = frozenset(TOKEN_COLUMNS)
 
 OBSERVED_COLUMNS = (*TOKEN_COLUMNS, "units", "usage_status", "cost_pico", "price_status")
 """What tells a fuller observation of a call from one that says nothing new."""
@@ -86,6 +88,8 @@ _MOST = 9_000_000_000_000_000
 """The greatest count of one row: a thousand such still add up in 64 bits."""
 
 _INT64 = 2**63 - 1
+
+_SHORT = 256
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
@@ -169,13 +173,27 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         units,
         event,
         who,
-        to_json(who.metadata) if who.metadata else None,
+        _metadata(who.metadata) if who.metadata else None,
         to_json(event.context) if event.context else None,
         to_json(_texts(event.usage.counts)) if correction else None,
         to_json(event.usage.problems) if event.usage.problems else None,
         to_json(event.fingerprints) if event.fingerprints else None,
     )
     return Prepared(row, price_record, event)
+
+
+def _metadata(metadata: Mapping[str, Any]) -> str:
+    """As JSON. Short texts are remembered: few metadata are those of many events."""
+    items = tuple(metadata.items())
+    for name, value in items:
+        if type(name) is not str or type(value) is not str or len(value) > _SHORT:
+            return to_json(metadata)
+    return _texts_as_json(items)
+
+
+@lru_cache(maxsize=1024)
+def _texts_as_json(items: tuple[tuple[str, str], ...]) -> str:
+    return to_json(dict(items))
 
 
 def _split(event_id: str, counts: Mapping[str, Quantity]) -> tuple[tuple[int, ...], str | None]:
@@ -186,9 +204,19 @@ def _split(event_id: str, counts: Mapping[str, Quantity]) -> tuple[tuple[int, ..
             raise LedgerError(
                 f"event {event_id} has {name} = {value}: the ledger keeps counts up to {_MOST}; check where it is from"
             )
-        if value and (name not in TOKEN_COLUMNS or type(value) is not int):
+        if value and (name not in _WITH_COLUMN or type(value) is not int):
             rest[name] = value
-    return tuple(int(counts.get(name, 0)) for name in TOKEN_COLUMNS), to_json(_texts(rest)) if rest else None
+    return tuple([int(counts.get(name, 0)) for name in TOKEN_COLUMNS]), _units(rest) if rest else None
+
+
+def _units(rest: Mapping[str, Quantity]) -> str:
+    """Units and their counts as JSON."""
+    parts = []
+    for name, value in rest.items():
+        if type(value) is not int or name not in UNITS:
+            return to_json(_texts(rest))
+        parts.append(f'"{name}":{value}')
+    return "{" + ",".join(parts) + "}"
 
 
 def _texts(counts: Mapping[str, Quantity]) -> dict[str, int | str]:
