@@ -24,8 +24,8 @@ from typing import Self
 from farthing.capture.logs.files import Block
 from farthing.capture.logs.lot import Lot, packed, unpacked
 
-ALONE = 2
-"""So many blocks are read before others are asked to help, who need a twentieth of a second to begin."""
+ALONE = 1
+"""So many blocks are read before others are asked to help, who need as long to begin."""
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 MOST = 4
 """Helpers: one process keeps what they give, and more of them would only wait for it."""
