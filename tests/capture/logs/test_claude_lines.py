@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,10 +111,39 @@ def calls(lines: Iterator[tuple[int, dict[str, Any] | str]]) -> list[tuple[int, 
     return [(number, call) for number, call in waiting.calls(0) if isinstance(call, Call)]
 
 
+def base(output: int, stop: str | None = None, **usage: Any) -> Line:
+    """A plain line of an answer."""
+    counted = {"input_tokens": 4, **usage, "output_tokens": output, "service_tier": "standard"}
+    message = {"model": "claude-opus-4-5", "id": "m", "content": [], "stop_reason": stop, "stop_sequence": None}
+    line: Line = {"parentUuid": "p1", "isSidechain": False, "message": {**message, "usage": counted}}
+    return {**line, "requestId": "r", "type": "assistant", "uuid": "u1", "timestamp": ""}
+
+
+@pytest.mark.parametrize("outputs", [(1, 1, 1), (1, 12, 12), (1, 1, 12), (12, 1, 3)])
+@pytest.mark.parametrize("changed", [0, 1, 2])
+@pytest.mark.parametrize("change", range(len(CHANGES)))
+def test_a_line_that_differs_in_one_thing_is_told_apart(change: int, changed: int, outputs: tuple[int, ...]) -> None:
+    """Each change, in each place of three lines of one answer."""
+    lines = [base(output) for output in outputs]
+    CHANGES[change](lines[changed])
+    assert_same([(line, 0) for line in lines])
+
+
+def test_only_the_usages_own_output_grows() -> None:
+    """Not that of a part of it, which stands before."""
+    lines = [base(2, details={"output_tokens": 2, "x": 1}), base(2, details={"output_tokens": 9, "x": 1})]
+    assert_same([(line, 0) for line in lines])
+
+
 @settings(max_examples=400, deadline=None)
 @given(a_log())
 def test_marks_in_bytes_tell_what_json_tells(lines: list[tuple[Line, int]]) -> None:
     """Whatever is in the content, in the ids, in the order of keys and the spaces between them."""
+    assert_same(lines)
+
+
+def assert_same(lines: list[tuple[Line, int]]) -> None:
+    """The lines, each with how it is spelled, come to the same calls when every one is read."""
     raw = [spelled(line, number, how) for number, (line, how) in enumerate(lines, 1)]
     everything = ((number, json.loads(line)) for number, line in enumerate(raw, 1))
     assert calls(objects(enumerate(raw, 1))) == calls(everything)
