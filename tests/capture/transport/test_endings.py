@@ -244,6 +244,32 @@ def test_include_usage_is_asked_for_and_hidden(replay: Any, metered: Any, pick: 
         assert (event.usage.input_tokens, event.usage.output_tokens, event.usage_status) == (21, 3, "reported")
 
 
+@pytest.mark.parametrize("encoding", [None, "gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_usage_is_hidden_however_it_comes(
+    library: str, streamed: bool, encoding: str | None, replay: Any, metered: Any, packers: Any
+) -> None:
+    """From a caller that reads the whole stream at once, and where the server packs although it is asked not to."""
+    if encoding is not None and encoding not in packers:
+        pytest.skip(f"ENCODING MISSING: no library for {encoding}")
+    chunk = {"id": "c1", "object": "chat.completion.chunk", "model": "gpt-4o-mini-2024-07-18", "choices": []}
+    shown = b"data: " + json.dumps({**chunk, "choices": [{"index": 0, "delta": {"content": "It rains"}}]}).encode()
+    usage = b"data: " + json.dumps({**chunk, "usage": {"prompt_tokens": 21, "completion_tokens": 3}}).encode()
+    body = b"\n\n".join([shown, usage, b"data: [DONE]", b""])
+    replay.serve({"body": body, "content_type": "text/event-stream", "stream": True, "encoding": encoding, "piece": 9})
+    meter = metered("openai", include_usage=True)
+    asked = {"json": {**ASK, "stream": True}, "headers": {"Accept-Encoding": "gzip, deflate, br, zstd"}}
+    client = pytest.importorskip(library)
+    if streamed:
+        with client.stream("POST", replay.url + PATH, **asked) as response:
+            found = b"".join(response.iter_bytes())
+    else:
+        found = client.post(replay.url + PATH, **asked).content
+    assert found == body.replace(usage + b"\n\n", b"")
+    assert (meter.event.usage.input_tokens, meter.event.usage_status) == (21, "reported")
+
+
 def test_who_asked_for_usage_gets_it(replay: Any, metered: Any, pick: Any) -> None:
     """A caller that asks for usage itself, or refuses it, sends and gets what it would without us."""
     recording = pick("openai", "/chat/completions", stream=True)

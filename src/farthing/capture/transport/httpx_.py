@@ -193,12 +193,25 @@ def _answered(way: _Way, request: Any, response: Any, tee: type) -> None:
     dispatch.answered(response.status_code, headers)
     if response.request is way.request:  # else redirected
         response.request = request
-    if way.hider is not None and (headers("content-encoding") or "event-stream" not in (headers("content-type") or "")):
-        way.hider = None
+    hider = way.hider
+    if hider is not None and "event-stream" not in (headers("content-type") or ""):
+        hider = None
     if hasattr(response, "_content"):
         dispatch.finish(response.content)
+        if hider is not None:
+            response._content = hider.feed(response.content) + hider.flush()
     else:
-        response.stream = tee(response.stream, dispatch.tap(), way.hider)
+        if hider is not None and headers("content-encoding"):  # packed, though it was asked for unpacked
+            hider = Hider(_decoder(response))
+        response.stream = tee(response.stream, dispatch.tap(), hider)
+
+
+def _decoder(response: Any) -> Any:
+    """What unpacks the response, which is unpacked itself from now on."""
+    decoder = response._get_content_decoder()
+    del response._decoder  # it is made anew from the headers
+    del response.headers["content-encoding"]
+    return decoder
 
 
 def _sync_tee(module: ModuleType) -> type:

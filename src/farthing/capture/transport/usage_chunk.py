@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
+from typing import Protocol
 
 _NULL = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,\s*')
 """Quotes inside a JSON text are escaped, so this is never part of one."""
@@ -34,14 +36,28 @@ def asking(path: str, body: bytes | None) -> bytes | None:
     return json.dumps(asked, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
-class Hider:
-    """Takes the asked-for usage out of a stream of server-sent events. What is not whole yet waits for its rest."""
+class Decoder(Protocol):
+    """What unpacks a stream piece by piece, as clients have it: `httpx` gives bytes, `httpx2` pieces of them."""
 
-    def __init__(self) -> None:
+    def decode(self, data: bytes, /) -> bytes | Iterable[bytes]: ...
+    def flush(self) -> bytes | Iterable[bytes]: ...
+
+
+class Hider:
+    """Takes the asked-for usage out of a stream of server-sent events. What is not whole yet waits for its rest.
+
+    decoder: what unpacks the stream first, where it comes packed.
+    """
+
+    def __init__(self, decoder: Decoder | None = None) -> None:
+        self._decoder = decoder
         self._rest = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """What of the stream may go on to the caller now; possibly nothing yet."""
+        """What of the stream may go on to the caller now, unpacked; possibly nothing yet."""
+        return self._add(chunk if self._decoder is None else _joined(self._decoder.decode(chunk)))
+
+    def _add(self, chunk: bytes) -> bytes:
         pending = self._rest + chunk
         out: list[bytes] = []
         at = 0
@@ -53,8 +69,13 @@ class Hider:
 
     def flush(self) -> bytes:
         """What waits still, when the stream has ended."""
+        shown = b"" if self._decoder is None else self._add(_joined(self._decoder.flush()))
         rest, self._rest = self._rest, b""
-        return _shown(rest)
+        return shown + _shown(rest)
+
+
+def _joined(unpacked: bytes | Iterable[bytes]) -> bytes:
+    return unpacked if isinstance(unpacked, bytes) else b"".join(unpacked)
 
 
 def _shown(event: bytes) -> bytes:
