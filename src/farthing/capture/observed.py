@@ -138,6 +138,8 @@ def _refused(call: Call, target: Target, answer: Answer) -> Call:
     )
 
 
+_AT_HOME = ("RuntimeError", "TypeError", "ValueError", "LocalProtocolError")
+"""What clients raise before they send: they are closed, or the request cannot be one."""
 _NEVER_ARRIVED = ("Connect", "Pool", "NameResolution", "Resolve", "Unsupported", "InvalidU", "SSL", "Proxy", "MaxRetry")
 _ARRIVED = ("ConnectionReset", "ConnectionAborted", "ConnectionBroken", "ConnectionClosed", "ConnectionError")
 
@@ -146,7 +148,7 @@ def _unanswered(call: Call, target: Target, asked: Asked, answer: Answer) -> Cal
     """An attempt that ended without an answer. Where it may have arrived, it may have been billed."""
     name = type(answer.error).__name__
     found = extract(b"", provider=target.provider, path=target.url)
-    arrived = name.startswith(_ARRIVED) or not any(mark in name for mark in _NEVER_ARRIVED)
+    arrived = name.startswith(_ARRIVED) or (name not in _AT_HOME and not any(map(name.__contains__, _NEVER_ARRIVED)))
     tokens = asked.input_tokens() if arrived else 0
     return replace(
         call,
@@ -179,7 +181,7 @@ def _estimated(found: Extraction, asked: Asked, answer: Answer, fault: str | Non
     if found.operation == "speech" and found.usage is None and (written := asked.characters().get("user")):
         spoken = Usage(input_characters=written)
         return replace(found, usage=spoken, status="estimated", reason="no usage reported: the request's characters")
-    if found.operation in _NO_TEXT or (found.error and found.usage is None and answer.ended):
+    if found.operation in _NO_TEXT or (found.error and found.usage is None):
         return replace(found, reason=fault or found.reason)
     units = found.usage.to_dict() if found.usage is not None else {}
     tokens = asked.input_tokens()

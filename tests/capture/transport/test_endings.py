@@ -137,6 +137,31 @@ def test_a_call_that_never_arrived_costs_nothing(metered: Any) -> None:
     assert event.model == "gpt-4o-mini" and (event.error or "").startswith("ConnectError")
 
 
+def test_a_call_that_a_client_does_not_send_costs_nothing(metered: Any, replay: Any) -> None:
+    """A closed client, a header that cannot be: nothing has gone out."""
+    meter = metered("openai")
+    client = httpx2.Client()
+    client.close()
+    with pytest.raises(RuntimeError):
+        client.post(replay.url + PATH, json=ASK)
+    with pytest.raises(httpx2.LocalProtocolError):
+        httpx2.post(replay.url + PATH, json=ASK, headers={"x-bad": "a\nb"})
+    assert [(event.calls, event.cost_pico) for event in meter.events] == [(0, 0), (0, 0)]
+
+
+def test_a_stream_of_an_error_alone_costs_nothing(replay: Any, metered: Any) -> None:
+    """Whether its reader goes on to the end, or leaves at the error as SDKs do."""
+    openai = pytest.importorskip("openai")
+    body = b'data: {"error":{"message":"overloaded","type":"server_error"}}\n\ndata: [DONE]\n\n'
+    replay.serve({"body": body, "stream": True, "content_type": "text/event-stream"})
+    meter = metered("openai")
+    httpx2.post(replay.url + PATH, json={**ASK, "stream": True})
+    client = openai.OpenAI(base_url=f"{replay.url}/v1", api_key="k", max_retries=0)
+    with pytest.raises(openai.APIError):
+        list(client.chat.completions.create(**ASK, stream=True))
+    assert [(event.calls, event.error) for event in meter.events] == [(0, "overloaded"), (0, "overloaded")]
+
+
 @pytest.mark.parametrize("encoding", [None, "gzip"])
 def test_a_stream_that_breaks_off(encoding: str | None, replay: Any, metered: Any, pick: Any, packers: Any) -> None:
     """The connection dies in the middle: the caller gets its error, the event what was seen and the error's name."""
