@@ -128,13 +128,22 @@ def call_of(
 
 
 def readable(response: Any) -> Any:
-    """A response as `extract` reads it: an SDK's object gives its own JSON."""
-    if isinstance(response, bytes | bytearray | memoryview | str | Mapping | list):
+    """A response as `extract` reads it: an SDK's object gives its own JSON, an HTTP client's its body.
+
+    A list may hold such objects: the chunks of a stream.
+    """
+    if isinstance(response, bytes | bytearray | memoryview | str | Mapping):
         return response
+    if isinstance(response, list):
+        return [part if isinstance(part, Mapping) else readable(part) for part in response]
     for method in ("model_dump", "to_dict", "dict"):
         if callable(dump := getattr(response, method, None)):
             return dump()
-    return response
+    try:
+        body = getattr(response, "content", None)
+    except RuntimeError:  # a stream that nobody has read yet
+        body = None
+    return body if isinstance(body, bytes) else response
 
 
 def response_key(provider: str | None, response_id: str, part: int = 0) -> str:
