@@ -7,6 +7,7 @@ or by the name that was asked for.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -98,10 +99,11 @@ class Budget:
                 raise InputError(_NO_THRESHOLD.format(share))
         for name in self.scope:
             if name not in SCOPE_FIELDS and not name.startswith("metadata."):
-                raise InputError(
-                    f"budget {self.name!r}: unknown scope field {name!r}: name one of {', '.join(SCOPE_FIELDS)} or "
-                    "metadata.<key>"
+                near = difflib.get_close_matches(name, SCOPE_FIELDS, n=1)
+                remedy = (
+                    f"did you mean {near[0]!r}?" if near else f"name one of {', '.join(SCOPE_FIELDS)}, metadata.<key>"
                 )
+                raise InputError(f"budget {self.name!r}: unknown scope field {name!r}: {remedy}")
         if type(self.critical) is not bool:
             raise InputError(f"budget {self.name!r}: critical = {self.critical!r}: must be True or False")
         if self.owner is not None and not isinstance(self.owner, str):

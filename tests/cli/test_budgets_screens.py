@@ -89,6 +89,8 @@ def test_models_modes_and_presets(run: Run, read: Run) -> None:
         (("agent=a", "--usd", "1", "--tz", "Mars/Base"), "unknown time zone"),
         (("agent=a", "--usd", "1", "--on-exceed", "shout"), "on_exceed = 'shout'"),
         (("agent=a", "--usd", "1", "--thresholds", "many"), "is no number"),
+        (("agent=a", "--usd", "1", "--thresholds", "0.8"), "must be percents from 1 on"),
+        (("agnt=a", "--usd", "1"), "unknown scope field 'agnt': did you mean 'agent'?"),
         (("agent=a", "--usd", "10000000"), "$9,000,000"),
     ],
 )
@@ -154,6 +156,8 @@ def test_raise_remove_and_history(run: Run, read: Run) -> None:
     ]
     assert (found[2]["action"], found[2]["reason"]) == ("removed", "not needed")
     assert "to begin with" in run("budgets", "history").output
+    assert read("budgets", "history", "agent=a") == found
+    assert "was ever set" in run("budgets", "history", "agent=b", ok=False).output
     assert "there are none" in run("budgets", "remove", "agent=a", ok=False).output
     run("budgets", "set", "agent=a", "--calls", "5")
     assert "whole number" in run("budgets", "raise", "agent=a", "5.5", ok=False).output
@@ -258,6 +262,8 @@ def test_a_file_is_applied_with_its_plan(run: Run, read: Run, tmp_path: Path) ->
     assert "limit: $50.00 → $60.00" in plan.output and "+ team=search usd per week $100.50 per week" in plan.output
     assert "? agent=other calls per day" in plan.output and "~ agent pager: critical, owner ann" in plan.output
     assert {one["limit"] for one in read("budgets")} == {50 * 10**12, 5}
+    (tmp_path / "list.toml").write_text("[[budgets]]\nscope='team=s'\nmodels=['small']\nname='list'\n")
+    assert "+ list only small, hard\n" in run("budgets", "apply", "list.toml", "--dry-run", ok=False).output
     run("budgets", "apply", "b.toml")
     again = run("budgets", "apply", "b.toml", "--dry-run")
     assert "Nothing differs from the file, 1 budget not in the file" in again.output
@@ -318,7 +324,17 @@ def test_agents_are_paused_and_go_on(run: Run, read: Run) -> None:
     assert read("agents")[0]["state"] == "running"
     run("agents", "set", "pager", "--critical", "--owner", "bob")
     run("agents", "pause", "--noncritical", "--reason", "the bill", "--by", "ann")
+    run("budgets", "set", "agent=guarded", "--calls", "9", "--critical")
+    _record(run, "guarded", 1000)
+    _record(run, "other", 1000)
     assert "All agents that are not critical are paused by ann: the bill" in run("agents").output
+    stand = {one["agent"]: (one["state"], one["critical"], one["reason"]) for one in read("agents")}
+    assert stand == {
+        "writer": ("paused", False, "the bill"),
+        "pager": ("running", True, None),
+        "guarded": ("running", True, None),
+        "other": ("paused", False, "the bill"),
+    }
     run("agents", "resume", "--noncritical")
     assert "All agents" not in run("agents").output
     for args in (("pause",), ("pause", "a", "--noncritical"), ("pause", "a", "--until", "2020-01-01")):

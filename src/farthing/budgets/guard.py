@@ -201,10 +201,11 @@ class Guard(Desk):
         )
 
     def _check_people(self, who: Attribution) -> None:
-        self.people.check(who, critical=partial(self._is_critical, who))
+        self.people.check(who, critical=partial(self.is_critical, who))
         self.people.tasks.note(who)
 
-    def _is_critical(self, who: Attribution) -> bool:
+    def is_critical(self, who: Attribution) -> bool:
+        """Whether a budget that covers these agents is marked as critical."""
         try:
             rules = self._accounts().rules()
         except LedgerError:

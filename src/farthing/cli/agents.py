@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from farthing.budgets.guard import Guard
 from farthing.cli.frame import App, Guarded, now, pass_app, shared_options
 from farthing.cli.guarding import by_option, guard_of, org_option, reason_option
 from farthing.cli.times import moment
 from farthing.errors import InputError
-from farthing.event import from_us, to_us
+from farthing.event import Attribution, from_us, to_us
 from farthing.ledger.controls import ALL_ORDINARY, Control
 from farthing.ledger.store import Filter, Question, Row
 from farthing.reports.blocks import Cell, Column, Page, Span, Table
@@ -38,7 +39,7 @@ def _show(app: App) -> None:
         words = guard.people.all()
         since = to_us(at - timedelta(days=DAYS))
         rows = store.totals(Question(by=("agent",), where=Filter(since_us=since)))
-    found = _agents(rows, words, to_us(at))
+        found = _agents(rows, words, guard, to_us(at))
     everyone = next((w for w in words if w.name == ALL_ORDINARY and _holds(w, to_us(at))), None)
     page = Page()
     if everyone is not None:
@@ -56,12 +57,16 @@ def _show(app: App) -> None:
     app.show(page, found)
 
 
-def _agents(rows: list[Row], words: list[Control], at_us: int) -> list[dict[str, Any]]:
+def _agents(rows: list[Row], words: list[Control], guard: Guard, at_us: int) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
 
     def entry(name: str) -> dict[str, Any]:
         fresh = {"agent": name, "cost_pico": 0, "calls": 0, "state": "running", "critical": False, "owner": None}
         return found.setdefault(name, {**fresh, "reason": None, "by": None, "until": None})
+
+    def pause(name: str, word: Control) -> None:
+        until = None if word.until_us is None else from_us(word.until_us).isoformat()
+        entry(name).update(state="paused", reason=word.reason, by=word.by, until=until)
 
     for row in sorted(rows, key=lambda row: -row.totals.cost_pico):
         if row.key[0] is not None:
@@ -72,8 +77,13 @@ def _agents(rows: list[Row], words: list[Control], at_us: int) -> list[dict[str,
         if word.kind == "rank":
             entry(word.name).update(critical=word.action == "critical", owner=word.reason)
         elif word.kind == "agent" and _holds(word, at_us):
-            until = None if word.until_us is None else from_us(word.until_us).isoformat()
-            entry(word.name).update(state="paused", reason=word.reason, by=word.by, until=until)
+            pause(word.name, word)
+    for name, one in found.items():
+        who = Attribution(agent=name)
+        one["critical"] = one["critical"] or guard.is_critical(who)
+        every = guard.people.known().pause_of(who.org, name, at_us, critical=one["critical"])
+        if every is not None and one["state"] == "running":
+            pause(name, every)
     return list(found.values())
 
 

@@ -37,7 +37,7 @@ from farthing.reports.budgets import (
     by_account,
     fullest_first,
     history_page,
-    limit_of,
+    limit_per,
     plan_page,
     presets_page,
     standing_json,
@@ -105,10 +105,8 @@ def set_(app: App, /, scope: str, kind: str | None, by: str | None, reason: str 
         for budget in wanted:
             change = guard.put(budget, by=by, reason=reason)
             done.append(budget_json(budget) | {"change": change})
-            per = "" if budget.limit is None else f" per {budget.window}"
-            zone = "" if budget.tz == "UTC" else f" ({budget.tz})"
-            page.line(Span(f"{change}: ", "good"), Span(budget.name, "strong"),
-                      f", {limit_of(budget)}{per}{zone}, {budget.mode}", hang=2)  # fmt: skip
+            words = f", {limit_per(budget)}, {budget.mode}"
+            page.line(Span(f"{change}: ", "good"), Span(budget.name, "strong"), words, hang=2)
     app.show(page, done)
 
 
@@ -188,6 +186,9 @@ def history(app: App, name: str | None, org: str | None) -> None:
     """Show every version of a budget, or of all: who set it, when and why."""
     with guard_of(app) as (guard, _):
         found = guard.history(name, org)
+        if name and not found:  # its scope, or the beginning of its name: removed ones are meant, too
+            versions = guard.history(None, org)
+            found = [v for v in versions if v.budget.scope_text == name or v.budget.name.startswith(name)]
     if not found:
         raise InputError(f"no budget {name!r} was ever set" if name else "no budget was ever set")
     app.show(history_page(found), [version_json(one) for one in found])

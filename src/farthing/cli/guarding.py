@@ -98,7 +98,10 @@ def shares(percents: str) -> list[Decimal]:
     found = []
     for text in filter(None, (part.strip().rstrip("%") for part in percents.split(","))):
         try:
-            found.append(Decimal(text) / 100)
+            percent = Decimal(text)
         except ArithmeticError:
             raise click.BadParameter(f"{text!r} is no number", param_hint="--thresholds") from None
+        if 0 < percent < 1:
+            raise click.BadParameter(f"{text!r}: must be percents from 1 on, e.g. 80,100", param_hint="--thresholds")
+        found.append(percent / 100)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from farthing.budgets.declared import AgentStep, Step, said
+from farthing.budgets.declared import AgentStep, Step
 from farthing.budgets.presets import PRESETS
 from farthing.budgets.tryout import Trial
 from farthing.event import from_us, to_us
@@ -110,6 +110,12 @@ def _own_name(budget: Budget) -> str:
 def limit_of(budget: Budget) -> str:
     """What a budget allows: `$50.00`, `2,000,000 tokens`, `only gpt-4o*`."""
     return f"only {', '.join(budget.models)}" if budget.limit is None else budget.amount_text(budget.limit)
+
+
+def limit_per(budget: Budget) -> str:
+    """What it allows in which window: `$50.00 per day (Europe/Amsterdam)`, `only gpt-4o*`."""
+    per = "" if budget.limit is None else f" per {budget.window}"
+    return f"{limit_of(budget)}{per}{'' if budget.tz == 'UTC' else f' ({budget.tz})'}"
 
 
 def _row(one: Standing, now: datetime) -> list[Cell]:
@@ -314,7 +320,7 @@ def plan_page(steps: Sequence[Step], agents: Sequence[AgentStep], *, dry_run: bo
     for step in steps:
         mark, style = _DOES[step.action]
         budget = step.budget
-        whole = f" {said(budget, 'limit')} per {budget.window}, {budget.mode}" if step.action == "add" else ""
+        whole = f" {limit_per(budget)}, {budget.mode}" if step.action == "add" else ""
         word = {"extra": "  (not in the file; --prune removes it)", "keep": "  as it is"}.get(step.action, "")
         page.line(Span(f"{mark} {budget.name}", style), whole, Span(word, "dim"), hang=4)
         for name, before, after in step.differs:
@@ -349,7 +355,7 @@ def suggest_page(found: Sequence[Budget]) -> Page:
         page.line("Nothing was spent by anybody with a name, so there is nothing to go by.")
         return page
     columns = (Column("covers", least=16), Column("limit", right=True), Column("per"))
-    page.add(Table(columns, [(covers(b.scope_text), said(b, "limit"), b.window) for b in found]))
+    page.add(Table(columns, [(covers(b.scope_text), limit_of(b), b.window) for b in found]))
     page.line()
     page.line("Each is 1.5 times the 95th percentile of its own past. Set them in shadow mode first: --set", hang=2)
     return page
@@ -362,7 +368,7 @@ def _said(budget: Budget, value: int) -> str:
 def trial_page(found: Trial) -> Page:
     """What a budget would have denied."""
     page, budget = Page(), found.budget
-    page.line(Span(f"{budget.name}: {said(budget, 'limit')} per {budget.window}", "strong"))
+    page.line(Span(f"{budget.name}: {limit_per(budget)}", "strong"))
     share = f" of {plural(found.calls, 'call')}" if found.calls else ""
     if not found.denied_calls:
         words = "It would have denied nothing" if found.calls else "Nothing in its scope was called"
