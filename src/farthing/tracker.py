@@ -26,6 +26,7 @@ from typing import Any, Literal, Self, Unpack, cast
 
 from farthing import answers, scopes
 from farthing.budgets.declared import budgets_of
+from farthing.budgets.desk import budget_as_stored
 from farthing.budgets.guard import Guard
 from farthing.budgets.reservation import Reservation
 from farthing.config import Settings, default_ledger_url, load_settings, parse_attributes, user_hash_key
@@ -224,14 +225,15 @@ class CostTracker(Questions):
     @cached_property
     def guard(self) -> Guard:
         """Budgets of this tracker's ledger: `guard.set("agent=a", usd=50, per="day")`, `guard.reserve(...)`."""
+        make = partial(budget_as_stored, self.hashed_user if self._settings.hash_users else None)
         guard = Guard(
             self._open,
             catalog=lambda: self.catalog,
             attributed=self.attributed,
-            declared=budgets_of(self._settings.budgets),
+            declared=budgets_of(self._settings.budgets, make=make),
             clock_us=lambda: now_us() if self._clock is None else to_us(self._clock()),
         )
-        guard.counted, guard.recorder = self._counted, self.recorder
+        guard.make, guard.counted, guard.recorder = make, self._counted, self.recorder
         return guard
 
     def on_event(self, listener: Listener, *, at_once: Impatience | None = None) -> Callable[[], None]:

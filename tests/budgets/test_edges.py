@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from farthing import testing
 from farthing.budgets.guard import Guard
 from farthing.errors import BudgetConflict, BudgetExceededError, InputError
 from farthing.ledger.holds import KEEP_US, LOT
@@ -188,3 +189,25 @@ def test_a_negative_number_of_characters(guard: Guard) -> None:
     guard.set(None, usd=1)
     with pytest.raises(InputError, match="input_characters = -5"):
         guard.reserve("cheap", input_characters=-5)
+
+
+def test_a_budget_of_a_user_where_users_are_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named by the user and kept by the hash, also in its name: so calls of that user are in it."""
+    monkeypatch.setenv("FARTHING_HASH_USERS", "1")
+    monkeypatch.setenv("FARTHING_HASH_KEY", "of this test")
+    with testing.tracker({"m": (1, 1)}) as tracker:
+        budget = tracker.guard.set("user=ann@example.org", usd=1)
+        tracker.guard.set("user=*", usd=2, name="each")
+        tracker.record("m", 900_000, user="ann@example.org")
+        assert "ann" not in budget.to_json()
+        with pytest.raises(BudgetExceededError) as caught:
+            tracker.guard.reserve("m", usd="0.2", user="ann@example.org")
+        assert (caught.value.budget, caught.value.posted) == (budget.name, Decimal("0.9"))
+        tracker.guard.reserve("m", usd="0.2", user="bob@example.org")
+
+
+def test_a_reset_of_no_budget(guard: Guard) -> None:
+    """A name that no budget has is told, with those that there are."""
+    guard.set("agent=a", usd=1, name="known")
+    with pytest.raises(InputError, match="no budget 'nosuch': there are known"):
+        guard.reset("nosuch")

@@ -165,6 +165,21 @@ def test_raise_remove_and_history(run: Run, read: Run) -> None:
     assert read("budgets")[0]["limit"] == 6
 
 
+def test_users_that_are_hashed(run: Run, read: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where users are hashed, a budget of one is set, tried, raised and found by the user's own name."""
+    monkeypatch.setenv("FARTHING_HASH_USERS", "1")
+    monkeypatch.setenv("FARTHING_HASH_KEY", "of this test")
+    run("record", "--model", "gpt-4o", "--input", 1_000_000, "--user", "ann")
+    run("budgets", "set", "user=ann", "--usd", "5")
+    assert "user=ann" not in run("budgets").output
+    assert read("budgets")[0]["posted_usd"] == 2.5
+    run("budgets", "raise", "user=ann", "6")
+    assert len(read("budgets", "history", "user=ann")) == 2
+    assert read("budgets", "try", "user=ann", "--usd", "1")["denied_calls"] == 1
+    (tmp_path / "b.toml").write_text("[[budgets]]\nscope = 'user=ann'\nusd = 6\nper = 'day'\n")
+    assert "Nothing differs" in run("budgets", "apply", "b.toml", "--dry-run").output
+
+
 def test_try_and_suggest(filled: Run, read: Run) -> None:
     """What history would have denied, and which limits would have fitted; nothing is set unless asked for."""
     found = read("budgets", "try", "agent=*", "--usd", "0.01", "--since", "30d")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -35,12 +35,14 @@ class AgentStep:
     owner: str | None
 
 
-def budgets_of(rows: Iterable[Mapping[str, Any]], where: str = "budgets") -> list[Budget]:
-    """The budgets that rows declare. What cannot be, or two of one name: ConfigError that names the row."""
+def budgets_of(
+    rows: Iterable[Mapping[str, Any]], where: str = "budgets", make: Callable[..., Budget] = make_budget
+) -> list[Budget]:
+    """The budgets that rows declare, made by `make`. What cannot be, or two of one name: ConfigError with the row."""
     found: dict[tuple[str, str], Budget] = {}
     for i, row in enumerate(rows):
         try:
-            budget = make_budget(**row)
+            budget = make(**row)
         except (InputError, TypeError) as error:
             raise ConfigError(f"{where}[{i}]: {error}") from error
         if (budget.org, budget.name) in found:

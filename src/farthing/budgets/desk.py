@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from farthing.errors import InputError
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.policies import Approval, Change, Standing, Version
 from farthing.ledger.sheet import Alert
-from farthing.policy import EACH, Budget, make_budget, raised
+from farthing.policy import EACH, Budget, make_budget, raised, scope_of
 
 
 def whose(own: str | None, named: str | None) -> str | None:
@@ -19,10 +19,27 @@ def whose(own: str | None, named: str | None) -> str | None:
     return named or own
 
 
+def budget_as_stored(
+    user_as_stored: Callable[[str], str | None] | None,
+    scope: Mapping[str, Any] | str | None = None,
+    **words: Any,
+) -> Budget:
+    """`make_budget`, its scope's user as the ledger knows that one: hashed, where users are."""
+    covered = scope_of(scope)
+    user = covered.get("user", EACH)
+    if user_as_stored is not None and user != EACH:
+        stored = user_as_stored(user)
+        if stored is None:
+            raise InputError("a budget for one user: the key that hashes users cannot be read; set FARTHING_HASH_KEY")
+        covered["user"] = stored
+    return make_budget(covered, **words)
+
+
 class Desk:
     """Budgets of one ledger, or of one organisation in it: what people do with them."""
 
     org: str | None
+    make: Callable[..., Budget]
 
     def _accounts(self) -> Accounts:
         raise NotImplementedError
@@ -45,7 +62,7 @@ class Desk:
         """
         if self.org is not None and not isinstance(scope, Budget):
             words.setdefault("org", self.org)
-        budget = scope if isinstance(scope, Budget) else make_budget(scope, **words)
+        budget = scope if isinstance(scope, Budget) else self.make(scope, **words)
         whose(self.org, budget.org)
         self._accounts().put(budget, by=by, reason=reason, at_us=self.now_us())
         return budget
@@ -60,6 +77,12 @@ class Desk:
         wanted = whose(self.org, org) or "default"
         return next((b for b in self._accounts().budgets(wanted) if b.name == name), None)
 
+    def _known(self, name: str, org: str | None) -> Budget:
+        budget = self.get(name, org)
+        if budget is None:
+            raise InputError(f"no budget {name!r}: there are {', '.join(b.name for b in self.budgets(org)) or 'none'}")
+        return budget
+
     def budgets(self, org: str | None = None) -> list[Budget]:
         """The active budgets."""
         return self._accounts().budgets(whose(self.org, org))
@@ -72,15 +95,16 @@ class Desk:
         self, name: str, limit: Any, *, org: str | None = None, by: str | None = None, reason: str | None = None
     ) -> Budget:
         """Gives a budget another limit, in its own unit; what is spent stays spent. InputError: no such budget."""
-        budget = self.get(name, org)
-        if budget is None:
-            raise InputError(f"no budget {name!r}: there are {', '.join(b.name for b in self.budgets(org)) or 'none'}")
-        changed = raised(budget, limit)
+        changed = raised(self._known(name, org), limit)
         self.put(changed, by=by, reason=reason)
         return changed
 
     def reset(self, name: str, *, org: str | None = None, by: str | None = None, reason: str | None = None) -> int:
-        """Gives a budget's accounts their whole limit again, as entries that say so; how many. What is spent stays."""
+        """Gives a budget's accounts their whole limit again, as entries that say so; how many. What is spent stays.
+
+        InputError where there is none of this name.
+        """
+        self._known(name, org)
         done = 0
         for standing in self.status(org):
             if standing.budget.name == name and standing.account is not None and standing.posted > standing.granted:

@@ -34,7 +34,19 @@ from farthing.ledger.policies import has_room
 from farthing.ledger.sheet import Alert, refusal_of
 from farthing.ledger.store import Store
 from farthing.money import pico_to_usd
-from farthing.policy import Amounts, Budget, Refusal, Rule, Rules, Subject, amount_text, microseconds, money, unfit
+from farthing.policy import (
+    Amounts,
+    Budget,
+    Refusal,
+    Rule,
+    Rules,
+    Subject,
+    amount_text,
+    make_budget,
+    microseconds,
+    money,
+    unfit,
+)
 from farthing.pricing.catalog import Catalog
 
 LOG = logging.getLogger("farthing.budgets")
@@ -50,6 +62,7 @@ class Guard(Desk):
     allowance_usd what calls under soft budgets alone may come to while the ledger is out of reach
     declared      budgets that are known without the ledger, so that hard ones hold when it is out of reach
     org           the one organisation that this guard speaks for; None: all
+    make          makes a budget of a user's words
     counted       told of each event that `Reservation.settle` keeps, and where its call was reserved
     recorder      the name under which such events are kept
     on_alert      told of each rule that fires, in the thread of the call; must not raise
@@ -73,6 +86,7 @@ class Guard(Desk):
         self._clock = clock_us
         self._allowance = money(allowance_usd, "allowance_usd")
         self._used_allowance = 0
+        self.make = make_budget
         self._declared = Rules(Rule(budget, -n - 1) for n, budget in enumerate(declared))
         self._lock = threading.Lock()
         self._heard: Accounts | None = None

@@ -77,7 +77,7 @@ def _show(app: App, org: str | None) -> None:
 
 def _undeclared(app: App, guard: Guard) -> list[str]:
     """What the user's own settings declare and the ledger does not have."""
-    steps = plan(guard.budgets(), budgets_of(app.settings.budgets))
+    steps = plan(guard.budgets(), budgets_of(app.settings.budgets, make=guard.make))
     missing = sum(step.action in ("add", "change") for step in steps)
     if not missing:
         return []
@@ -99,7 +99,7 @@ def set_(app: App, /, scope: str, kind: str | None, by: str | None, reason: str 
     agent=* (each agent by itself); without it: everything.
     """
     with guard_of(app) as (guard, _):
-        wanted = _of_preset(kind, scope, given) if kind else [budget_of_options(scope, given)]
+        wanted = _of_preset(kind, scope, given) if kind else [budget_of_options(guard.make, scope, given)]
         page = Page()
         done = []
         for budget in wanted:
@@ -170,11 +170,22 @@ def _meant(guard: Guard, wanted: str, org: str | None) -> str:
     present = guard.budgets(org or "default")
     if any(budget.name == wanted for budget in present):
         return wanted
-    fitting = [budget.name for budget in present if budget.scope_text == wanted or budget.name.startswith(wanted)]
+    scope = _scope_text(guard, wanted)
+    fitting = [
+        budget.name for budget in present if budget.scope_text in (wanted, scope) or budget.name.startswith(wanted)
+    ]
     if len(fitting) == 1:
         return fitting[0]
     known = ", ".join(repr(name) for name in fitting or [budget.name for budget in present]) or "none"
     raise InputError(f"{'several budgets are' if fitting else 'no budget is'} called {wanted!r}: there are {known}")
+
+
+def _scope_text(guard: Guard, wanted: str) -> str | None:
+    """A scope as the ledger's budgets have it, be its fields in whatever order; None: it is none."""
+    try:
+        return guard.make(wanted, calls=0).scope_text
+    except InputError:
+        return None
 
 
 @budgets.command()
@@ -187,8 +198,8 @@ def history(app: App, name: str | None, org: str | None) -> None:
     with guard_of(app) as (guard, _):
         found = guard.history(name, org)
         if name and not found:  # its scope, or the beginning of its name: removed ones are meant, too
-            versions = guard.history(None, org)
-            found = [v for v in versions if v.budget.scope_text == name or v.budget.name.startswith(name)]
+            scope, versions = _scope_text(guard, name), guard.history(None, org)
+            found = [v for v in versions if v.budget.scope_text in (name, scope) or v.budget.name.startswith(name)]
     if not found:
         raise InputError(f"no budget {name!r} was ever set" if name else "no budget was ever set")
     app.show(history_page(found), [version_json(one) for one in found])
@@ -236,7 +247,8 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
     if file is None and not rows and not agents:
         raise InputError("your own farthing.toml declares no [[budgets]]: name a file that does")
     with guard_of(app) as (guard, _):
-        steps = plan(guard.budgets(), budgets_of(rows, f"{file}: budgets" if file else "budgets"), prune=prune)
+        wanted = budgets_of(rows, f"{file}: budgets" if file else "budgets", guard.make)
+        steps = plan(guard.budgets(), wanted, prune=prune)
         ranks = plan_agents(guard.people.all(), agents)
         if not dry_run:
             for step in steps:
@@ -294,7 +306,7 @@ def try_(app: App, /, scope: str, since: datetime | None, until: datetime | None
         present = guard.get(scope, given["org"]) if "=" not in scope or " " in scope else None
         found = try_budget(
             store,
-            present or budget_of_options(scope, given),
+            present or budget_of_options(guard.make, scope, given),
             since_us=None if since is None else to_us(since),
             until_us=None if until is None else to_us(until),
         )

@@ -6,14 +6,17 @@ import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 
+from farthing.budgets.desk import budget_as_stored
 from farthing.budgets.guard import Guard
 from farthing.cli.frame import App
 from farthing.ledger.store import Store
-from farthing.policy import MODES, Budget, make_budget
+from farthing.policy import MODES, Budget
+from farthing.tracker import CostTracker
 from farthing.windows import WINDOWS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -23,7 +26,10 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 def guard_of(app: App) -> Iterator[tuple[Guard, Store]]:
     """The budgets of the ledger, and the ledger."""
     with app.store(may_be_new=True) as store:
-        yield Guard(lambda: store), store
+        hashed = CostTracker(ledger=store).hashed_user if app.settings.hash_users else None
+        guard = Guard(lambda: store)
+        guard.make = partial(budget_as_stored, hashed)
+        yield guard, store
 
 
 def whoever() -> str | None:
@@ -66,15 +72,15 @@ def budget_options(function: Decorated) -> Decorated:
     return function
 
 
-def budget_of_options(scope: str, given: dict[str, Any]) -> Budget:
-    """The budget that the options mean. What cannot be: InputError."""
+def budget_of_options(make: Callable[..., Budget], scope: str, given: dict[str, Any]) -> Budget:
+    """The budget that the options mean, made by `make`. What cannot be: InputError."""
     words = {
         name: given[name] for name in ("usd", "tokens", "calls", "name", "owner", "org") if given[name] is not None
     }
     if "usd" in words:
         words["usd"] = plain_amount(words["usd"])
     models = tuple(filter(None, (name.strip() for name in (given["models"] or "").split(","))))
-    return make_budget(
+    return make(
         scope,
         **words,
         per=given["per"],
