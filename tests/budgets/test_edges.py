@@ -184,6 +184,21 @@ def test_settled_by_hand(tracker: CostTracker, guard: Guard) -> None:
     assert guard.status()[0].posted == 92
 
 
+def test_what_expired_verifies(tracker: CostTracker, guard: Guard, clock: FakeClock) -> None:
+    """An estimate is its own evidence, whether its dollars were told or priced; so is the late settlement of one."""
+    guard.set(None, usd=1)
+    told = guard.reserve("cheap", usd="0.10", gone=True)
+    guard.reserve("cheap", input_tokens=1000, max_tokens=100, gone=True)
+    guard.reserve("no-such-model", usd=0, gone=True)
+    clock.advance(601)
+    assert (guard.status()[0].posted, guard.status()[0].reserved) == (10**11 + 1100 * 10**6, 0)
+    found = verify(tracker.ledger, Filter())
+    assert (found.wrong, found.events) == (0, 3), found.mismatches
+    told.settle(usd="0.04")
+    assert guard.status()[0].posted == 4 * 10**10 + 1100 * 10**6
+    assert not verify(tracker.ledger, Filter()).wrong
+
+
 def test_a_negative_number_of_characters(guard: Guard) -> None:
     """It is refused by its own name."""
     guard.set(None, usd=1)

@@ -418,6 +418,7 @@ def _estimated(known: Kept, key: str, now_us: int) -> Event:
     call = json.loads(known.call)
     subject = subject_from(call)
     into = min(known.tokens if call.get("input") is None else call["input"], known.tokens)
+    status = "unpriced" if known.usd is None else "free" if known.usd == 0 else "reported"
     return Event(
         id=new_id(),
         dedupe_key=estimate_key(key),
@@ -431,7 +432,8 @@ def _estimated(known: Kept, key: str, now_us: int) -> Event:
         usage_status="estimated",
         context=call.get("context") or EMPTY,
         cost_pico=known.usd,
-        price_status="unpriced" if known.usd is None else "free" if known.usd == 0 else "reported",
+        price_status=status,
+        reported_pico=known.usd if status == "reported" else None,
         price_reason="its end was never heard of: this is what was held for it",
         source="budget",
         calls=known.calls,

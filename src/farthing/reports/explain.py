@@ -102,7 +102,7 @@ def _price_part(page: Page, found: Explained) -> None:
         page.add(Heading("Cost"))
         page.add(cost_table(found.cost.lines, found.total_pico))
         if known.price_status == "reported":
-            page.line(f"The provider's own figure, {exact_money(known.reported_pico)}, goes before this.")
+            page.line(f"{_whose(known)}, {exact_money(known.reported_pico)}, goes before this.")
         page.line()
         if found.cost.provenance is not None:
             page.add(Heading("Price"))
@@ -111,11 +111,18 @@ def _price_part(page: Page, found: Explained) -> None:
         page.add(Heading("Usage"))
         page.add(_usage_table(known))
         if known.price_status == "reported":
-            page.line(f"The cost is the provider's own figure: {exact_money(known.reported_pico)}.")
+            page.line(f"{_whose(known)}: {exact_money(known.reported_pico)}.")
         elif known.cost_pico is None:
             page.line(Span("No price is known, so this call is in no total.", "warn"))
         else:
             page.line("It cost nothing.")
+
+
+def _whose(event: Event) -> str:
+    """Whose figure a cost is that no price record gives."""
+    if event.source == "budget":
+        return "What was held for it" if event.usage_status == "estimated" else "What its caller settled"
+    return "The provider's own figure"
 
 
 def _usage_table(event: Event) -> Table:
