@@ -65,13 +65,13 @@ class Tap:
     watch         where a budget covers the call: what is to be asked before each piece
     """
 
-    __slots__ = ("_chunks", "_done", "_head", "_size", "cut", "ended", "error", "packed", "size", "watch")
+    __slots__ = ("_chunks", "_done", "_head", "_trim_at", "cut", "ended", "error", "packed", "size", "watch")
 
     def __init__(self, done: Callable[[Tap], None]) -> None:
         self._done: Callable[[Tap], None] | None = done
         self._chunks: list[bytes] = []
         self._head: list[bytes] = []
-        self._size = 0
+        self._trim_at = MAX_BYTES
         self.size = 0
         self.watch: Watch | None = None
         self.ended = False
@@ -84,8 +84,7 @@ class Tap:
         """One more chunk went by."""
         self._chunks.append(chunk)
         self.size += len(chunk)
-        self._size += len(chunk)
-        if self._size > MAX_BYTES:
+        if self.size > self._trim_at:
             self._trim()
 
     def _trim(self) -> None:
@@ -97,7 +96,8 @@ class Tap:
                 kept += len(self._head[-1])
             self.cut = True
         del self._chunks[: len(self._chunks) // 2 + 1]
-        self._size = sum(map(len, self._head)) + sum(map(len, self._chunks))
+        kept = sum(map(len, self._head)) + sum(map(len, self._chunks))
+        self._trim_at = self.size + MAX_BYTES - kept
 
     @property
     def over(self) -> bool:
