@@ -157,6 +157,17 @@ def test_without_a_span_a_call_has_its_own(shown: Traced) -> None:
     assert (span.start_time, span.parent) == (event.at_us * 1000, None)
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"), [("503 try later", "503"), ("ReadTimeout: no answer", "ReadTimeout"), ("overloaded", "_OTHER")]
+)
+def test_a_failed_call_names_its_kind_of_error(error: str, kind: str, shown: Traced) -> None:
+    """By the status or the exception; no usage and no model that answered are made up."""
+    shown.tracker.record("m", error=error)
+    said = shown.spans()["chat m"]
+    assert said["error.type"] == kind
+    assert said.keys().isdisjoint({"gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.response.model"})
+
+
 def test_an_unknown_cost_is_no_zero(shown: Traced) -> None:
     """It is left out, and its state is said."""
     shown.tracker.record("no-such-model-anywhere", 1, 1)
@@ -288,6 +299,19 @@ def test_a_foreign_span_becomes_an_event(read: Traced) -> None:
     who = event.attribution
     assert (who.agent, who.session, who.user) == ("block", "span", "u")
     assert who.trace == f"{ended.context.trace_id:032x}"
+
+
+def test_the_spans_around_a_call_say_whom_it_is_for(read: Traced) -> None:
+    """An agent's span names the agent, and its calls' do not: what they and the blocks leave open it fills in."""
+    agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner", "gen_ai.conversation.id": "c"}
+    root = tracer().start_as_current_span("root", attributes={"user.id": "root"})
+    with attribute(user="block"), root as outer, tracer().start_as_current_span("agent", attributes=agent):
+        tracer().start_span("call", attributes=generation(**{"session.id": "own"})).end()
+        with attribute(agent="inner"), tracer().start_as_current_span("call", attributes=generation()):
+            outer.set_attribute("langfuse.trace.name", "nightly")
+    first, second = (event.attribution for event in read.tracker.ledger.events())
+    assert (first.agent, first.session, first.user, first.name) == ("planner", "own", "block", None)
+    assert (second.agent, second.session, second.user, second.name) == ("inner", "c", "block", "nightly")
 
 
 def test_parents_that_repeat_their_children_do_not_count(read: Traced) -> None:

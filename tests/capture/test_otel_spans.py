@@ -249,6 +249,8 @@ def test_a_total_alone_is_partial() -> None:
         ({"gen_ai.provider.name": "gcp.vertex_ai"}, "google"),
         ({"gen_ai.provider.name": "mistral_ai"}, "mistral"),
         ({"ai.model.provider": "openai.chat"}, "openai"),
+        ({"gen_ai.system": "openai.responses"}, "openai"),
+        ({"gen_ai.system": "vertex.anthropic.messages"}, "google"),
         ({"ai.model.provider": "google.generative-ai"}, "google"),
         ({"gen_ai.provider.name": "my.own"}, "my.own"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,21 +41,30 @@ def call_attributes(event: Event) -> dict[str, Any]:
         "gen_ai.operation.name": event.operation,
         "gen_ai.provider.name": PROVIDERS.get(event.provider or "", event.provider),
         "gen_ai.request.model": event.requested_model or event.model,
-        "gen_ai.response.model": event.model,
+        "gen_ai.response.model": event.model if usage or not event.error else None,
         "gen_ai.response.id": event.response_id,
         "gen_ai.agent.name": who.agent,
         "gen_ai.conversation.id": who.session,
         "gen_ai.prompt.name": who.prompt,
         "openai.response.service_tier": event.context.get("service_tier") if event.provider == "openai" else None,
-        "error.type": "error" if event.error else None,
+        "error.type": _error_type(event.error) if event.error else None,
     }
-    if event.usage_status != "partial" or usage:
+    if usage or not (event.error or event.usage_status == "partial"):
         said["gen_ai.usage.input_tokens"] = usage.input_tokens
         said["gen_ai.usage.output_tokens"] = usage.output_tokens
     for name, unit in _COUNTS.items():
         if count := usage.get(unit):
             said[name] = int(count)
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _error_type(error: str) -> str:
+    """The HTTP status or the exception's name that an error begins with; `_OTHER`, as the conventions say, else."""
+    found = _KIND_OF_ERROR.match(error)
+    return found[0] if found else "_OTHER"
+
+
+_KIND_OF_ERROR = re.compile(r"\d{3}(?= |$)|[A-Z]\w+(?=:|$)")
 
 
 def cost_attributes(event: Event, tracker: CostTracker) -> dict[str, Any]:

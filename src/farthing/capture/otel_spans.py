@@ -11,6 +11,7 @@ from farthing.capture.counts import inclusive, mapping, of_langchain, of_langfus
 from farthing.event import EMPTY, Attribution
 from farthing.pricing.extract.origin import resolve
 from farthing.pricing.extract.result import ORDINARY_TIERS, dollars
+from farthing.pricing.names import known_names
 from farthing.usage import Usage
 
 MAX_TEXT = 512
@@ -147,9 +148,12 @@ def _provider(said: Mapping[str, Any]) -> str | None:
         host = said.get(name)
         if isinstance(host, str) and (known := resolve(host, "")) not in (None, host):
             return known
-    vercel = _text(said, names.VERCEL_PROVIDER)
-    named = _text(said, names.PROVIDER) or (vercel and vercel.split(".")[0])
-    return resolve(named, "") if named else None
+    given = _text(said, (*names.PROVIDER, *names.VERCEL_PROVIDER))
+    if given is None:
+        return None
+    known = resolve(given, "")
+    first = given.partition(".")[0]
+    return resolve(first, "") if known == given and first in known_names() else known  # Vercel's `openai.chat`
 
 
 def tier_context(tier: str | None) -> Mapping[str, str]:
@@ -160,10 +164,13 @@ def tier_context(tier: str | None) -> Mapping[str, str]:
     return EMPTY if plain in ORDINARY_TIERS else {"service_tier": plain}
 
 
+def named(said: Mapping[str, Any]) -> dict[str, str]:
+    """Whom a span names: the fields of an attribution."""
+    return {name: found for name, attributes in names.ATTRIBUTION.items() if (found := _text(said, attributes))}
+
+
 def _attribution(said: Mapping[str, Any]) -> Attribution:
-    fields: dict[str, Any] = {
-        name: found for name, attributes in names.ATTRIBUTION.items() if (found := _text(said, attributes))
-    }
+    fields: dict[str, Any] = named(said)
     metadata: dict[str, Any] = {}
     for name in names.METADATA_OBJECTS:
         if name in said:

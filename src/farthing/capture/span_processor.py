@@ -23,7 +23,7 @@ from farthing.capture import process
 from farthing.capture.faults import guarded
 from farthing.capture.foreign import Sightings, call_of_span, priced, span_key
 from farthing.capture.otel import SPAN_AT_DISPATCH, TRACER_NAME, follow_spans
-from farthing.capture.otel_spans import SpanFacts, read_span
+from farthing.capture.otel_spans import SpanFacts, named, read_span
 from farthing.event import Attribution, Event
 from farthing.recording import USES_NOTHING, Call
 from farthing.tracker import CostTracker
@@ -31,16 +31,19 @@ from farthing.tracker import CostTracker
 SOURCE = "otel"
 MAX_TRACES = 1_000
 """Traces with open spans that are followed; the one longest unheard of is let go first."""
+MAX_DEPTH = 32
+"""Spans around a span that are asked whom it is for."""
 MAX_SPANS = 10_000
 """Spans of one trace that are followed; further ones are counted as if they had no parent."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Told:
-    """A call that a span of a trace told of: in which frame, and when the span ended."""
+    """A call that a span of a trace told of: in which frame, whom the spans around it name, and when it ended."""
 
     call: Call
     frame: scopes.Frame | None
+    around: Attribution
     ended_us: int
     trace: _Trace
     trace_id: int
@@ -49,10 +52,13 @@ class _Told:
 
 @dataclass(slots=True)
 class _Trace:
-    """A trace that has open spans: who is whose parent, what was counted under whom, and what waits."""
+    """A trace that has open spans: who is whose parent, what was counted under whom, and what waits.
+
+    open: (the frame it was started in, the span itself) of each span that has not ended
+    """
 
     parents: dict[int, int | None] = field(default_factory=dict)
-    frames: dict[int, scopes.Frame | None] = field(default_factory=dict)
+    open: dict[int, tuple[scopes.Frame | None, Any]] = field(default_factory=dict)
     covered: set[int] = field(default_factory=set)
     waiting: dict[int, _Told] = field(default_factory=dict)
 
@@ -62,6 +68,18 @@ class _Trace:
             self.covered.add(span)
             self.waiting.pop(span, None)
             span = self.parents.get(span)
+
+    def named_around(self, span: int) -> Attribution:
+        """Whom the open spans around a span name: an agent's calls do not say themselves whose they are."""
+        said: dict[str, Any] = {}
+        outer = self.parents.get(span)
+        for _ in range(MAX_DEPTH):
+            if outer is None:
+                break
+            if outer in self.open:
+                said = {**named(self.open[outer][1].attributes or {}), **said}
+            outer = self.parents.get(outer)
+        return Attribution(**said)
 
     def is_around(self, outer: int, span: int | None) -> bool:
         """Whether a span is another, or lies somewhere in it."""
@@ -132,7 +150,7 @@ class FarthingSpanProcessor:
             if len(trace.parents) < MAX_SPANS:
                 remote = parent is None or getattr(parent, "is_remote", False)
                 trace.parents[context.span_id] = None if remote else parent.span_id
-                trace.frames[context.span_id] = scopes.current()
+                trace.open[context.span_id] = (scopes.current(), span)
         for told in evicted:
             self._settle(told)
 
@@ -145,18 +163,20 @@ class FarthingSpanProcessor:
         done: list[_Told] = []
         with self._lock:
             trace = self._traces.get(context.trace_id) or _Trace()
-            frame = trace.frames.pop(context.span_id, None) or scopes.current()
+            frame, _ = trace.open.pop(context.span_id, (None, None))
+            frame = frame or scopes.current()
             if known and (facts.kind == "call" or facts.event_id):
                 trace.cover(context.span_id)
             elif call is not None and context.span_id not in trace.covered:
+                around = trace.named_around(context.span_id)
                 ended_us = (span.end_time or 0) // 1000
-                told = _Told(call, frame, ended_us, trace, context.trace_id, context.span_id)
+                told = _Told(call, frame, around, ended_us, trace, context.trace_id, context.span_id)
                 if facts.kind == "call":
                     trace.cover(context.span_id)
                     done.append(told)
                 else:
                     trace.waiting[context.span_id] = told
-            if not trace.frames:
+            if not trace.open:
                 done += trace.waiting.values()
                 self._traces.pop(context.trace_id, None)
         for told in done:
@@ -183,14 +203,14 @@ class FarthingSpanProcessor:
 
     def _settle(self, told: _Told) -> None:
         """Records it, unless a metered call is the same or turns out to be within a moment."""
-        self._sightings.settle(told.call, told.ended_us, partial(self._record, told.call, told.frame), told)
+        self._sightings.settle(told.call, told.ended_us, partial(self._record, told), told)
 
-    def _record(self, call: Call, frame: scopes.Frame | None) -> None:
+    def _record(self, told: _Told) -> None:
         tracker = self._tracker
-        who = call.attribution.to_dict()
+        who = told.call.attribution.to_dict()
         who.pop("org", None)
-        call = replace(call, attribution=tracker.attributed(who, frame))
-        tracker.keep([priced(tracker.catalog, call)], frame, may_be_known=True)
+        call = replace(told.call, attribution=tracker.attributed(who, told.frame).with_defaults(told.around))
+        tracker.keep([priced(tracker.catalog, call)], told.frame, may_be_known=True)
         self.counted += 1
 
     def _metered(self, event: Event, frame: scopes.Frame | None) -> None:
