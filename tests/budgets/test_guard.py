@@ -14,7 +14,7 @@ from farthing.budgets.guard import Guard
 from farthing.errors import BudgetExceededError, BudgetUnavailable, InputError, LedgerUnavailable
 from farthing.event import Attribution
 from farthing.ledger import Store, open_ledger
-from farthing.ledger.sheet import Alert
+from farthing.ledger.alerts import Alert
 from farthing.policy import make_budget
 from farthing.testing import FakeClock
 from farthing.tracker import CostTracker
@@ -218,6 +218,22 @@ def test_ask_a_callback_for_one_call(guard: Guard) -> None:
     guard.on_ask = lambda error: False
     with pytest.raises(BudgetExceededError, match="for one call"):
         guard.reserve("cheap", usd="1.01", agent="a")
+
+
+def test_a_call_that_came_to_more_than_one_may(tracker: CostTracker, guard: Guard) -> None:
+    """It is told, also where nobody asked before: each by itself, and of many that come at once the first."""
+    guard.set("agent=a", usd=1, per="call", name="one")
+    told: list[Alert] = []
+    guard.on_alert = told.append
+    guard.reserve("cheap", usd="0.9", agent="a", gone=True).settle(usd="1.5")
+    for tokens in (1_000_000, 1_000_001):
+        tracker.record("cheap", tokens, 0, agent="a")
+    assert [(one.rule, one.requested) for one in told] == [
+        ("over:call", 15 * 10**11),
+        ("over:call", 10**12 + 10**6),
+    ]
+    assert told[0].text == "a call came to $1.50, above $1.00"
+    assert [(one.rule, one.times) for one in guard.alerts()] == [("over:call", 2)]
 
 
 def test_one_call_tops_up_as_far_as_one_may_come(guard: Guard) -> None:

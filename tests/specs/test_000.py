@@ -162,6 +162,9 @@ def test_the_thresholds_as_budgets_that_watch_by_themselves() -> None:
         tracker.guard.on_alert = lambda alert: told.append(f"{alert.budget} {alert.place} {alert.rule}")
         for _ in range(3):
             tracker.record("m", 20_000_000, 0, user="user_abc", session="s1")
+        assert told.count("per_call_max * over:call") == 3
+        tracker.record("m", 1_000_000, 0)
+        assert told.count("per_call_max * over:call") == 3
         assert "per_user_daily user=user_abc threshold:1" in told
         assert "per_session_max session=s1 threshold:1" in told
         assert not any("org_daily" in line for line in told)

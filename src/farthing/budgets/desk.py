@@ -7,8 +7,8 @@ from typing import Any
 
 from farthing.errors import InputError
 from farthing.ledger.accounts import Accounts
+from farthing.ledger.alerts import Alert
 from farthing.ledger.policies import Approval, Change, Standing, Version
-from farthing.ledger.sheet import Alert
 from farthing.policy import EACH, Budget, make_budget, raised, scope_of
 
 

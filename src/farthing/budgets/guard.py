@@ -29,9 +29,10 @@ from farthing.budgets.words import exceeded
 from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, LedgerError
 from farthing.event import Attribution, Event, new_id, now_us
 from farthing.ledger.accounts import Accounts
+from farthing.ledger.alerts import Alert
 from farthing.ledger.holds import Ask, Conflict, Hold
 from farthing.ledger.policies import has_room
-from farthing.ledger.sheet import Alert, refusal_of
+from farthing.ledger.sheet import refusal_of
 from farthing.ledger.store import Store
 from farthing.money import pico_to_usd
 from farthing.policy import (

@@ -9,6 +9,7 @@ from typing import Any
 from farthing.errors import InputError, LedgerError
 from farthing.event import now_us
 from farthing.ledger import audit, controls, holds, plans, policies
+from farthing.ledger.alerts import Alert, Listener
 from farthing.ledger.audit import Audit
 from farthing.ledger.controls import Control, Controls
 from farthing.ledger.engine import Database
@@ -16,7 +17,7 @@ from farthing.ledger.holds import Ask, Conflict, Hold, State
 from farthing.ledger.policies import Approval, Change, Standing, Version
 from farthing.ledger.readers import Reads
 from farthing.ledger.rows import cleaned, prepare
-from farthing.ledger.sheet import ACTIVE, GENERATION, Alert, Listener
+from farthing.ledger.sheet import ACTIVE, GENERATION
 from farthing.ledger.store import Entry, Outcome
 from farthing.ledger.writer import Writer
 from farthing.policy import Amounts, Budget, Refusal, Rule, Rules, Subject

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from farthing.errors import InputError
+from farthing.ledger.alerts import Alert, alert_of
 from farthing.ledger.engine import Database
-from farthing.ledger.sheet import ACTIVE, Alert, Book, Sheet, alert_of, spent, subject_from
+from farthing.ledger.sheet import ACTIVE, Book, Sheet, spent, subject_from
 from farthing.policy import Amounts, Budget, Rule, Rules, fits, key_fields, org_of
 
 Change = Literal["added", "changed", "unchanged", "removed"]

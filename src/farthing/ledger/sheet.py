@@ -7,11 +7,11 @@ enters the ledger is posted here, in the transaction that keeps it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from farthing.event import Attribution, Event
+from farthing.ledger.alerts import OVER_ONE, Alert, Listener, alert_of
 from farthing.ledger.engine import Database
 from farthing.ledger.query import field_sql
 from farthing.ledger.sealed_spent import sealed_spent
@@ -22,10 +22,8 @@ from farthing.policy import (
     Rule,
     Rules,
     Subject,
-    amount_text,
     amounts_of,
     key_fields,
-    org_of,
     subject_of,
 )
 from farthing.windows import CALENDAR, Span
@@ -47,47 +45,6 @@ _ACCOUNT = "SELECT id, posted, reserved, granted, held, settled FROM accounts"
 
 Place = tuple[int, str, int]
 """(series, key, start of the window): one account."""
-
-Listener = Callable[["Alert"], object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    """A rule that fired for an account, told once per window and limit. Amounts are in the budget's unit.
-
-    rule   `threshold:0.8`: so much of the limit is spent; `denied:<why>`: a hard budget refused a call;
-           `would_deny:<why>`: a soft or shadow budget let one pass; why is limit, call, unpriced or model
-    org    whose account it is
-    times  how often it fired in this window; at_us: when first; last_us: when last
-    """
-
-    budget: str
-    org: str
-    place: str
-    unit: str
-    mode: str
-    window: str
-    rule: str
-    start_us: int
-    end_us: int | None
-    at_us: int
-    last_us: int
-    limit: int
-    posted: int
-    reserved: int
-    requested: int = 0
-    times: int = 1
-    model: str | None = None
-
-    @property
-    def text(self) -> str:
-        """What happened, in words."""
-        spent = f"{amount_text(self.unit, self.posted)} of {amount_text(self.unit, self.limit)} spent"
-        kind, _, what = self.rule.partition(":")
-        if kind == "threshold":
-            return f"{float(what):.0%} of the limit is reached: {spent}"
-        said = {"denied": "a call was refused", "would_deny": "a call was let pass that does not fit"}[kind]
-        return f"{said} ({what}): {spent}, {amount_text(self.unit, self.requested)} asked for"
 
 
 class Line:
@@ -285,7 +242,13 @@ class Sheet:
                 self.fetch_all(covering, event.at_us)
             for rule, key in covering:
                 amount = amounts.of(rule.budget.unit)
-                if amount and rule.budget.limit is not None and rule.budget.window != "call":
+                if not amount or rule.budget.limit is None:
+                    continue
+                if rule.budget.window == "call":
+                    if event.corrects is None and amount > rule.budget.limit:
+                        over = refusal_of(rule, key, "", None, amount, event.model)
+                        record_alert(self, rule, key, OVER_ONE, over, always=len(events) == 1)
+                else:
                     place = (rule.series, key, rule.spans(event.at_us)[0])
                     known = added.get(place)
                     if known is None:
@@ -365,8 +328,8 @@ def refusal_of(rule: Rule, key: str, why: str, line: Line | None, requested: int
     )
 
 
-def record_alert(sheet: Sheet, rule: Rule, key: str, name: str, facts: Refusal) -> None:
-    """Keep that a rule fired; the first time of its account and window it is also told."""
+def record_alert(sheet: Sheet, rule: Rule, key: str, name: str, facts: Refusal, *, always: bool = False) -> None:
+    """Keep that a rule fired; the first time of its account and window, or always, it is also told."""
     said = {
         "place": facts.place,
         "posted": facts.posted,
@@ -383,34 +346,9 @@ def record_alert(sheet: Sheet, rule: Rule, key: str, name: str, facts: Refusal) 
         " RETURNING times",
         (rule.series, key, facts.span[0], name, limit, sheet.at_us, json.dumps(said, ensure_ascii=False)),
     )[0][0]
-    if times == 1:
+    if times == 1 or always:
         row = (key, name, facts.span[0], sheet.at_us, sheet.at_us, limit, 1, json.dumps(said))
         sheet.book.raise_alert(alert_of(rule.budget, row))
-
-
-def alert_of(budget: Budget, row: Sequence[Any]) -> Alert:
-    """An alert from (key, rule, start, first, last, limit, times, facts) of its row."""
-    key, name, start_us, first_us, last_us, limit, times, facts = row
-    said = json.loads(facts)
-    return Alert(
-        budget=budget.name,
-        org=org_of(budget, key),
-        place=said["place"],
-        unit=budget.unit,
-        mode=budget.mode,
-        window=budget.window,
-        rule=name,
-        start_us=start_us,
-        end_us=said["end_us"],
-        at_us=first_us,
-        last_us=last_us,
-        limit=limit,
-        posted=said["posted"],
-        reserved=said["reserved"],
-        requested=said["requested"],
-        times=times,
-        model=said["model"],
-    )
 
 
 _AMOUNT_SQL = {

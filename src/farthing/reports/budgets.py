@@ -10,9 +10,9 @@ from farthing.budgets.declared import AgentStep, Step
 from farthing.budgets.presets import PRESETS
 from farthing.budgets.tryout import Trial
 from farthing.event import from_us, to_us
+from farthing.ledger.alerts import Alert
 from farthing.ledger.audit import Audit
 from farthing.ledger.policies import Approval, Standing, Version
-from farthing.ledger.sheet import Alert
 from farthing.money import PICO_PER_USD, pico_to_usd
 from farthing.policy import Budget
 from farthing.reports.blocks import Bar, Cell, Column, Page, Span, Table
