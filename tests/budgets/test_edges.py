@@ -184,6 +184,17 @@ def test_settled_by_hand(tracker: CostTracker, guard: Guard) -> None:
     assert guard.status()[0].posted == 92
 
 
+def test_a_call_does_not_leave_on_a_hold_that_was_released(guard: Guard) -> None:
+    """Nothing is held for it any more; what it came to all the same is posted."""
+    guard.set(None, usd=1)
+    with guard.reserve("cheap", usd="0.10") as hold:
+        pass
+    with pytest.raises(BudgetConflict, match="is released"):
+        hold.dispatch()
+    hold.settle(usd="0.10")
+    assert (guard.status()[0].posted, guard.status()[0].reserved) == (10**11, 0)
+
+
 def test_what_expired_verifies(tracker: CostTracker, guard: Guard, clock: FakeClock) -> None:
     """An estimate is its own evidence, whether its dollars were told or priced; so is the late settlement of one."""
     guard.set(None, usd=1)

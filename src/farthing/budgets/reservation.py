@@ -89,7 +89,9 @@ class Reservation:
         return None if self.amounts.usd is None else pico_to_usd(self.amounts.usd)
 
     def dispatch(self) -> None:
-        """The call leaves now: from here on it ends by `settle` alone. BudgetConflict where the hold has expired."""
+        """The call leaves now: from here on it ends by `settle` alone. BudgetConflict where nothing is held now."""
+        if self.state == "released" and self.covered:
+            raise BudgetConflict(f"the hold {self.key} is released, so nothing is held for this call: reserve again")
         if self.state != "held":
             return
         if self._stored:
