@@ -190,6 +190,11 @@ def test_downgrade(guard: Guard) -> None:
     assert (hold.model, hold.held_usd) == ("cheap", Decimal("0.002"))
     with pytest.raises(BudgetExceededError):
         guard.reserve("dear", input_tokens=100_000, max_tokens=1000, agent="a")
+    guard.set("agent=b", models=["cheap"], on_exceed="downgrade:cheap", name="list")
+    assert guard.reserve("dear", input_tokens=1000, agent="b").model == "cheap"
+    guard.set("agent=b", models=["other"], on_exceed="downgrade:cheap", name="list")
+    with pytest.raises(BudgetExceededError, match="does not allow model 'cheap'"):
+        guard.reserve("dear", input_tokens=1000, agent="b")
 
 
 def test_ask_a_callback(guard: Guard) -> None:

@@ -338,9 +338,10 @@ class Guard(Desk):
         """The model to try instead; None: it is refused."""
         hard = [refusal for refusal in refusals if refusal.budget.mode == "hard"]
         ways = {refusal.budget.on_exceed for refusal in hard}
-        if not tries or any(refusal.why not in ("limit", "call") for refusal in hard):
+        whys = {refusal.why for refusal in hard}
+        if not tries or "unpriced" in whys:
             return None
-        if ways == {"ask"} and self.on_ask is not None and self.on_ask(exceeded(hard)):
+        if ways == {"ask"} and "model" not in whys and self.on_ask is not None and self.on_ask(exceeded(hard)):
             for refusal in hard:
                 if refusal.account is not None:
                     short = refusal.posted + refusal.reserved + refusal.requested - refusal.limit
