@@ -68,6 +68,14 @@ def urllib3(url: str, stream: bool) -> bytes:
     return found
 
 
+def urllib3_read1(url: str, stream: bool) -> bytes:
+    pool = pytest.importorskip("urllib3").PoolManager()
+    response = pool.request("POST", url, body=json.dumps(ASK), headers=HEADERS, preload_content=False)
+    found = b"".join(iter(response.read1, b""))
+    pool.clear()
+    return found
+
+
 async def _aiohttp(url: str, read: Callable[[Any], Any]) -> bytes:
     client = pytest.importorskip("aiohttp")
     async with client.ClientSession(headers=HEADERS) as session, session.post(url, json=ASK) as response:
@@ -110,6 +118,7 @@ CLIENTS = [
     requests,
     requests_raw,
     urllib3,
+    urllib3_read1,
     aiohttp,
     aiohttp_pieces,
     aiohttp_any,

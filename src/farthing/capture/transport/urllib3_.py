@@ -153,7 +153,10 @@ def _tapped(base: Any) -> type:
 
         def read(self, amt: int | None = None, decode_content: bool | None = None, *args: Any, **kwargs: Any) -> Any:
             """As in the base class."""
-            return _seen(self, super().read, amt, decode_content, *args, **kwargs)
+            data = _seen(self, super().read, amt, decode_content, *args, **kwargs)
+            if amt is None:
+                self._farthing_tap.end(whole=True)
+            return data
 
         def read1(self, amt: int | None = None, decode_content: bool | None = None) -> Any:
             """As in the base class."""
@@ -214,6 +217,6 @@ def _seen(response: Any, read: Any, amt: int | None, decode_content: bool | None
     if data:
         tap.packed = not _unpacks(response, decode_content)
         tap.add(data)
-    if amt is None or (not data and amt != 0) or response.length_remaining == 0:
+    if (not data and amt != 0) or response.length_remaining == 0:
         tap.end(whole=True)
     return data
