@@ -15,6 +15,7 @@ from farthing.capture.encoding import decoded
 from farthing.capture.hosts import Target
 from farthing.capture.request import Asked
 from farthing.pricing.extract import Extraction, extract
+from farthing.pricing.extract.result import ORDINARY_TIERS
 from farthing.recording import NO_MODEL, Call, calls_of
 from farthing.usage import Usage
 
@@ -60,6 +61,8 @@ def calls(call: Call, target: Target, asked: Asked, answer: Answer, pending: Con
         return []
     body, fault = _unpacked(answer)
     found = _extracted(body, target, answer.header("content-type"))
+    if found.provider == "aws":
+        found = _told_by_headers(found, answer.header)
     if not _is_ours(found, call, target, asked, pending):
         return []
     reported = found.usage is not None and (found.status == "reported" or bool(found.usage.get("input_tokens")))
@@ -99,6 +102,21 @@ def _extracted(body: bytes, target: Target, kind: str | None) -> Extraction:
         if found.usage is not None and found.status == "reported":
             return found
     return extract(body, provider=target.provider, path=target.url, content_type=kind)
+
+
+_BEDROCK = "x-amzn-bedrock-"
+
+
+def _told_by_headers(found: Extraction, header: Header) -> Extraction:
+    """The extraction with what Bedrock's headers tell: the counts, where a model's answer has none, and the tier."""
+    sides = {f"{side}_tokens": header(f"{_BEDROCK}{side}-token-count") for side in ("input", "output")}
+    counts = {unit: int(value) for unit, value in sides.items() if value is not None and value.isdecimal()}
+    if counts and (found.usage is None or found.status != "reported"):
+        found = replace(found, usage=Usage.reported(counts), status="reported", reason=None)
+    tier = (header(f"{_BEDROCK}service-tier") or "").lower()
+    if tier not in ORDINARY_TIERS and "service_tier" not in found.context:
+        found = replace(found, service_tier=tier, context={**found.context, "service_tier": tier})
+    return found
 
 
 _CACHED = (

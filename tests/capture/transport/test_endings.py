@@ -216,6 +216,41 @@ def test_attempts_of_botocore_are_numbered(replay: Any, metered: Any, pick: Any)
     assert second.fingerprints["key"].startswith("…TEST:")
 
 
+def test_a_body_that_is_thrown_away_is_recorded(replay: Any, metered: Any, pick: Any) -> None:
+    """urllib3 reads the rest of it, so that the connection can be used again; nobody closes the response then."""
+    client = pytest.importorskip("urllib3").PoolManager()
+    replay.serve(pick("openai", "/chat/completions", stream=True))
+    meter = metered("openai")
+    response = client.request("POST", replay.url + PATH, body=json.dumps(ASK), preload_content=False)
+    response.read(10)
+    response.drain_conn()
+    assert (meter.event.usage_status, meter.event.calls) == ("partial", 1)
+    client.clear()
+
+
+def test_headers_of_bedrock_tell_what_its_answers_do_not(replay: Any, metered: Any) -> None:
+    """The counts of models whose own shape has none, and the tier that served the call."""
+    boto3 = pytest.importorskip("boto3")
+    replay.serve(
+        {
+            "body": b'{"outputs": [{"text": "hello"}]}',
+            "headers": {
+                "X-Amzn-Bedrock-Input-Token-Count": "9",
+                "X-Amzn-Bedrock-Output-Token-Count": "4",
+                "X-Amzn-Bedrock-Service-Tier": "flex",
+            },
+        }
+    )
+    meter = metered("aws")
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    client = boto3.client("bedrock-runtime", endpoint_url=replay.url, region_name="us-east-1", **keys)
+    client.invoke_model(modelId="mistral.mistral-7b-instruct-v0:2", body=json.dumps({"prompt": "hi"}))["body"].read()
+    event = meter.event
+    assert (event.usage.to_dict(), event.usage_status) == ({"input_tokens": 9, "output_tokens": 4}, "reported")
+    assert event.context == {"service_tier": "flex"}
+    client.close()
+
+
 def test_a_redirect_counts_once(replay: Any, metered: Any, pick: Any) -> None:
     """Two answers, one call."""
     recording = pick("openai", "/chat/completions")

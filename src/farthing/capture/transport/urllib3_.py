@@ -176,6 +176,11 @@ def _tapped(base: Any) -> type:
             finally:
                 tap.end(None if whole else sys.exception(), whole=whole)
 
+        def drain_conn(self) -> None:
+            """As in the base class; the rest of the body is thrown away."""
+            super().drain_conn()
+            self._farthing_tap.end()
+
         def close(self) -> None:
             """As in the base class; what has been seen by then is what there is."""
             try:
