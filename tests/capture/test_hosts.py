@@ -10,6 +10,7 @@ from farthing.errors import ConfigError
 CALLS = [
     ("api.openai.com", "/v1/chat/completions", "openai"),
     ("api.openai.com", "/v1/responses", "openai"),
+    ("api.openai.com", "/v1/responses/compact", "openai"),
     ("api.openai.com", "/v1/images/generations", "openai"),
     ("eu.api.openai.com", "/v1/embeddings", "openai"),
     ("api.anthropic.com", "/v1/messages?beta=true", "anthropic"),
@@ -35,6 +36,7 @@ CALLS = [
     ("gateway.example", "/proxy/openai/responses", None),
     ("litellm.internal", "/v1/messages", None),
     ("vllm.internal:8000", "/v1/embeddings", None),
+    ("vllm.internal:8000", "/v2/embed", None),
     ("proxy.eu-west-1.elb.amazonaws.com", "/v1/chat/completions", None),
     ("shop.azure-api.net", "/openai/deployments/d/chat/completions", None),
     ("vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com", "/model/x/converse", "aws"),

@@ -36,8 +36,8 @@ class Target:
 
 
 _ANYWHERE = re.compile(
-    r"/chat/completions$|/v\d\w*/(?:completions|responses|embeddings|messages|rerank|ocr|chat|moderations)$"
-    r"|/openai/(?:responses|completions|embeddings)$|/deployments/[^/]+/(?:\w+/)?\w+$"
+    r"/chat/completions$|/v\d\w*/(?:completions|responses|embeddings|embed|messages|rerank|ocr|chat|moderations)$"
+    r"|/responses/compact$|/openai/(?:responses|completions|embeddings)$|/deployments/[^/]+/(?:\w+/)?\w+$"
     r"|/v\d\w*/(?:audio/(?:transcriptions|translations|speech)|images/(?:generations|edits|variations)|fim/completions)$"
     r"|/(?:models|tunedModels)/[^/]+:(?:streamG|g)enerate(?:Content|Answer)$"
     r"|/(?:models|tunedModels)/[^/]+:(?:embedContent|batchEmbedContents|predict|(?:streamR|r)awPredict)$"
