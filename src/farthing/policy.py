@@ -98,7 +98,7 @@ class Budget:
             if not isinstance(share, Decimal) or not share.is_finite() or share <= 0:
                 raise InputError(_NO_THRESHOLD.format(share))
         for name in self.scope:
-            if name not in SCOPE_FIELDS and not name.startswith("metadata."):
+            if name not in SCOPE_FIELDS and not (name.startswith("metadata.") and name != "metadata."):
                 near = difflib.get_close_matches(name, SCOPE_FIELDS, n=1)
                 remedy = (
                     f"did you mean {near[0]!r}?" if near else f"name one of {', '.join(SCOPE_FIELDS)}, metadata.<key>"
@@ -159,9 +159,9 @@ def scope_of(given: Mapping[str, Any] | str | None) -> dict[str, str]:
         return {}
     if isinstance(given, Mapping):
         for name, value in given.items():
-            if value is None or value == "":
+            if value is None or value == "" or not isinstance(value, str | int | float):
                 raise InputError(f"scope {dict(given)!r}: {name} = {value!r}: name one, or '*' for each by itself")
-        return {str(name): str(value) for name, value in given.items()}
+        return {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
     if not isinstance(given, str):
         raise InputError(f"scope = {given!r}: must be text such as agent=researcher,model=gpt-4o, or a mapping")
     found = {}
@@ -237,9 +237,14 @@ def _stars(scope: Mapping[str, str]) -> None:
 
 
 def _several(name: str, given: Any) -> tuple[Any, ...]:
-    values = (given,) if isinstance(given, str | int | float | Decimal) else tuple(given)
+    values = (given,) if isinstance(given, str | int | float | Decimal) else given
+    if not isinstance(values, Iterable):
+        raise InputError(f"{name} = {given!r}: must be a list")
     if name == "models":
-        return tuple(str(value) for value in values)
+        names = tuple(str(value) for value in values)
+        if not all(names):
+            raise InputError(f"models = {given!r}: each must be a model's name, or its beginning and *")
+        return names
     found = []
     for value in values:
         try:

@@ -148,6 +148,10 @@ def test_no_budget(wrong: dict[str, Any]) -> None:
         ("agent=re*", {}, "scope agent=re\\*: a model may end in \\*; no other field"),
         ("model=gpt*o", {}, "scope model=gpt\\*o: \\* may stand at the end alone"),
         (5, {}, "scope = 5: must be text such as"),
+        ({"agent": ["a", "b"]}, {}, "agent = \\['a', 'b'\\]: name one"),
+        ("metadata.=7", {}, "unknown scope field 'metadata.'"),
+        (None, {"thresholds": None}, "thresholds = None: must be a list"),
+        (None, {"models": ["gpt-4o", ""]}, "each must be a model's name"),
     ],
 )
 def test_no_words_of_a_budget(scope: Any, words: dict[str, Any], said: str) -> None:
@@ -182,6 +186,29 @@ def test_settled_by_hand(tracker: CostTracker, guard: Guard) -> None:
     assert not verify(tracker.ledger, Filter()).wrong
     guard.reserve("gpt-4o", usd=0, calls=5).settle(usd=0, calls=2)
     assert guard.status()[0].posted == 92
+
+
+def test_a_truth_in_metadata_is_written_as_events_have_it(guard: Guard) -> None:
+    """`True` of a scope is `true`, as in the metadata of calls."""
+    guard.set({"metadata.trial": True}, calls=0)
+    with pytest.raises(BudgetExceededError, match=r"metadata\.trial=true"):
+        guard.reserve("cheap", usd=0, metadata={"trial": True})
+
+
+def test_an_approval_ends_with_its_window(guard: Guard, clock: FakeClock) -> None:
+    """Nobody can grant what would change nothing any more; the next call asks anew."""
+    guard.set("agent=a", usd=1, per="day", on_exceed="ask")
+    with pytest.raises(BudgetExceededError, match="Approval 1"):
+        guard.reserve("cheap", usd=2, agent="a")
+    clock.advance(days=1)
+    assert guard.approvals() == []
+    assert [one.state for one in guard.approvals(pending_only=False)] == ["expired"]
+    with pytest.raises(InputError, match="was for a window that ended at 2026-03-11 00:00 UTC"):
+        guard.grant(1)
+    with pytest.raises(BudgetExceededError, match="Approval 2"):
+        guard.reserve("cheap", usd=2, agent="a")
+    guard.grant(2)
+    guard.reserve("cheap", usd=2, agent="a")
 
 
 def test_a_call_does_not_leave_on_a_hold_that_was_released(guard: Guard) -> None:

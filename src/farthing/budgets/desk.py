@@ -129,7 +129,7 @@ class Desk:
 
     def approvals(self, *, pending_only: bool = True) -> list[Approval]:
         """What budgets with on_exceed='ask' have asked of somebody, the latest first."""
-        found = self._accounts().approvals(pending_only=pending_only)
+        found = self._accounts().approvals(pending_only=pending_only, at_us=self.now_us())
         return [one for one in found if self.org is None or (one.budget is not None and one.budget.org == self.org)]
 
     def grant(self, number: int, *, by: str | None = None, reason: str | None = None) -> None:
@@ -143,4 +143,4 @@ class Desk:
     def _decide(self, number: int, by: str | None, reason: str | None, *, grant: bool) -> None:
         if self.org is not None and all(one.number != number for one in self.approvals(pending_only=False)):
             raise InputError(f"approval {number} does not exist in organisation {self.org!r}: see the pending ones")
-        self._accounts().decide(number, grant=grant, by=by, reason=reason)
+        self._accounts().decide(number, grant=grant, by=by, reason=reason, at_us=self.now_us())

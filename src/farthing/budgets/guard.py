@@ -346,7 +346,9 @@ class Guard(Desk):
                 if refusal.account is not None:
                     short = refusal.posted + refusal.reserved + refusal.requested - refusal.limit
                     if refusal.approval is not None:
-                        self._accounts().decide(refusal.approval, grant=True, amount=short, reason="asked at the call")
+                        self._accounts().decide(
+                            refusal.approval, grant=True, amount=short, reason="asked at the call", at_us=self.now_us()
+                        )
                     else:
                         self._accounts().grant(refusal.account, short, "asked at the call")
             return model

@@ -156,18 +156,29 @@ class Accounts:
 
     # --- people ------------------------------------------------------------------------------------------------------
 
-    def approvals(self, *, pending_only: bool = True) -> list[Approval]:
-        """What was asked of somebody, the latest first."""
-        return self._writer.transact(lambda db: policies.approvals(db, pending_only=pending_only))
+    def approvals(self, *, pending_only: bool = True, at_us: int | None = None) -> list[Approval]:
+        """What was asked of somebody, as of a moment, the latest first."""
+        at = now_us() if at_us is None else at_us
+        return self._writer.transact(lambda db: policies.approvals(db, pending_only=pending_only, now_us=at))
 
     def decide(
-        self, number: int, *, grant: bool, amount: int | None = None, by: str | None = None, reason: str | None = None
+        self,
+        number: int,
+        *,
+        grant: bool,
+        amount: int | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+        at_us: int | None = None,
     ) -> None:
-        """Grants or refuses an approval; `amount` over the limit, in the budget's unit; default: what was asked for."""
-        book = self._writer.book
+        """Grants or refuses an approval; `amount` over the limit, in the budget's unit; default: what was asked for.
+
+        InputError where none of this number waits, or its window is over.
+        """
+        book, at = self._writer.book, now_us() if at_us is None else at_us
 
         def work(database: Database) -> None:
-            policies.decide(database, book, number, grant=grant, amount=amount, by=by, reason=reason, now_us=now_us())
+            policies.decide(database, book, number, grant=grant, amount=amount, by=by, reason=reason, now_us=at)
 
         self._writer.transact(work)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from farthing.errors import InputError
+from farthing.event import from_us
 from farthing.ledger.alerts import Alert, alert_of
 from farthing.ledger.engine import Database
 from farthing.ledger.sheet import ACTIVE, Book, Sheet, spent, subject_from
@@ -82,7 +83,10 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """Somebody is asked whether an account may go over its limit by `amount`. state: pending, granted, refused."""
+    """Somebody is asked whether an account may go over its limit by `amount`.
+
+    state: pending, granted, refused; expired, where nobody has answered before the account's window was over.
+    """
 
     number: int
     at_us: int
@@ -255,19 +259,21 @@ def alerts(database: Database, org: str | None, since_us: int | None) -> list[Al
 
 
 _APPROVALS = """
-SELECT p.number, p.at_us, p.facts, p.amount, p.state, p.by, p.reason,
+SELECT p.number, p.at_us, p.facts, p.amount,
+  CASE WHEN p.state = 'pending' AND a.end_us <= ? THEN 'expired' ELSE p.state END AS state, p.by, p.reason,
   (SELECT policy FROM budgets b WHERE b.series = a.series ORDER BY version DESC LIMIT 1)
 FROM approvals p JOIN accounts a ON a.id = p.account
 """
 
 
-def approvals(database: Database, *, pending_only: bool) -> list[Approval]:
+def approvals(database: Database, *, pending_only: bool, now_us: int) -> list[Approval]:
     """What was asked for, the latest first."""
-    where = " WHERE p.state = 'pending'" if pending_only else ""
     found = []
     for number, at_us, facts, amount, state, by, reason, policy in database.rows(
-        f"{_APPROVALS}{where} ORDER BY p.number DESC"
+        f"{_APPROVALS} ORDER BY p.number DESC", (now_us,)
     ):
+        if pending_only and state != "pending":
+            continue
         said = json.loads(facts)
         found.append(
             Approval(
@@ -297,10 +303,18 @@ def decide(
     now_us: int,
 ) -> None:
     """Grant or refuse an approval. Granted, its account may go over its limit by the amount, in this window."""
-    found = database.rows("SELECT account, amount, state FROM approvals WHERE number = ?", (number,))
+    found = database.rows(
+        "SELECT p.account, p.amount, p.state, a.end_us FROM approvals p JOIN accounts a ON a.id = p.account"
+        " WHERE p.number = ?",
+        (number,),
+    )
     if not found or found[0][2] != "pending":
         state = f"is {found[0][2]} already" if found else "does not exist"
         raise InputError(f"approval {number} {state}: see the pending ones")
+    end_us = found[0][3]
+    if end_us is not None and end_us <= now_us:
+        end = f"{from_us(end_us):%Y-%m-%d %H:%M} UTC"
+        raise InputError(f"approval {number} was for a window that ended at {end}: a new call is to ask anew")
     database.execute(
         "UPDATE approvals SET state = ?, decided_us = ?, by = ?, reason = ? WHERE number = ?",
         ("granted" if grant else "refused", now_us, by, reason, number),
