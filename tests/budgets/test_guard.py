@@ -204,9 +204,10 @@ def test_ask_a_callback(guard: Guard) -> None:
     guard.on_ask = lambda error: not asked.append(error)  # type: ignore[func-returns-value]
     guard.reserve("m", usd=2, agent="a", gone=True).settle(usd=2)
     assert [error.requested for error in asked] == [2]
-    guard.on_ask = lambda error: False
-    with pytest.raises(BudgetExceededError):
-        guard.reserve("m", usd="0.01", agent="a")
+    for answer in (False, None, "no", object()):  # the last as a coroutine would be, which nobody awaits
+        guard.on_ask = lambda error, said=answer: said  # type: ignore[assignment,misc]
+        with pytest.raises(BudgetExceededError):
+            guard.reserve("m", usd="0.01", agent="a")
 
 
 def test_ask_a_callback_for_one_call(guard: Guard) -> None:

@@ -67,7 +67,7 @@ class Guard(Desk):
     counted       told of each event that `Reservation.settle` keeps, and where its call was reserved
     recorder      the name under which such events are kept
     on_alert      told of each rule that fires, in the thread of the call; must not raise
-    on_ask        asked when a budget with on_exceed='ask' has no room: True lets the call pass, in this window
+    on_ask        asked when a budget with on_exceed='ask' has no room: True, and nothing else, lets the call pass
     """
 
     def __init__(
@@ -341,7 +341,7 @@ class Guard(Desk):
         whys = {refusal.why for refusal in hard}
         if not tries or "unpriced" in whys:
             return None
-        if ways == {"ask"} and "model" not in whys and self.on_ask is not None and self.on_ask(exceeded(hard)):
+        if ways == {"ask"} and "model" not in whys and self.on_ask is not None and self.on_ask(exceeded(hard)) is True:
             for refusal in hard:
                 if refusal.account is not None:
                     short = refusal.posted + refusal.reserved + refusal.requested - refusal.limit
