@@ -241,8 +241,7 @@ def _several(name: str, given: Any) -> tuple[Any, ...]:
     if not isinstance(values, Iterable):
         raise InputError(f"{name} = {given!r}: must be a list")
     if name == "models":
-        names = tuple(str(value) for value in values)
-        if not all(names):
+        if "" in (names := tuple(str(value) for value in values)):
             raise InputError(f"models = {given!r}: each must be a model's name, or its beginning and *")
         return names
     found = []
@@ -444,12 +443,8 @@ class Rules:
             for rule in by_value.get(value, ()) if value is not None else ():
                 if (key := rule.key(subject)) is not None:
                     found.append((rule, key))
-        found.sort(key=_order)
+        found.sort(key=lambda pair: (pair[0].series, pair[1]))
         return found
-
-
-def _order(pair: tuple[Rule, str]) -> tuple[int, str]:
-    return pair[0].series, pair[1]
 
 
 class Refusal(NamedTuple):

@@ -188,6 +188,13 @@ def test_settled_by_hand(tracker: CostTracker, guard: Guard) -> None:
     assert guard.status()[0].posted == 92
 
 
+def test_the_model_whose_price_nobody_knows_is_named(guard: Guard) -> None:
+    """Of those that may answer it is the one to be registered, not the one that was asked for."""
+    guard.set(None, usd=1)
+    with pytest.raises(BudgetExceededError, match=r"register_model_pricing\('no-such-model'"):
+        guard.reserve("cheap", models=["dear", "no-such-model"], input_tokens=10)
+
+
 def test_a_truth_in_metadata_is_written_as_events_have_it(guard: Guard) -> None:
     """`True` of a scope is `true`, as in the metadata of calls."""
     guard.set({"metadata.trial": True}, calls=0)

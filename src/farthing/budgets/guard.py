@@ -228,6 +228,12 @@ class Guard(Desk):
         covering = rules.covering(Subject(who, None, NO_MODEL))
         return any(rule.budget.critical and "agent" in rule.budget.scope for rule, _ in covering)
 
+    def _unpriced(self, model: str, asked: dict[str, Any], at_us: int) -> str:
+        """Of the models that may answer, the first whose price nobody knows."""
+        models = (model, *asked.get("models", ()))
+        known = partial(self._catalog().resolve, provider=asked.get("provider"), at=at_us)
+        return next((one for one in models if known(one).record is None), model)
+
     def _subject(self, who: Attribution, asked: dict[str, Any], model: str, at_us: int) -> Subject:
         """Whose call it is. Where nobody says its provider, that of its price, which its event will have, too."""
         provider = asked.get("provider")
@@ -273,7 +279,8 @@ class Guard(Desk):
         if answer is not None and not isinstance(answer, Hold):
             other = self._after_refusal(answer, model, tries)
             if other is None:
-                raise exceeded(answer)
+                unknown = self._unpriced(model, asked, at_us)
+                raise exceeded([r._replace(model=unknown) if r.why == "unpriced" else r for r in answer])
             allowed = *asked.get("allowed", ()), *(refusal.budget for refusal in answer)
             changed = {"models": ()} if other != model else {"allowed": allowed}
             return self._reserve(other, {**asked, **changed}, who, frame, tries - 1)
