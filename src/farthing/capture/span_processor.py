@@ -77,7 +77,7 @@ class _Trace:
             if outer is None:
                 break
             if outer in self.open:
-                said = {**named(self.open[outer][1].attributes or {}), **said}
+                said = {**named(dict(self.open[outer][1].attributes or ())), **said}
             outer = self.parents.get(outer)
         return Attribution(**said)
 

@@ -33,11 +33,24 @@ def aiohttp(url: str, headers: Headers) -> None:
     asyncio.run(post())
 
 
-CLIENTS = pytest.mark.parametrize("post", [httpx2, requests, aiohttp], ids=lambda post: post.__name__)
+def aiohttp_session(url: str, headers: Headers) -> None:
+    client = pytest.importorskip("aiohttp")
+
+    async def post() -> None:
+        async with client.ClientSession(headers=headers) as session:
+            async with session.post(url, json=ASK, headers={"x-own": "1"}) as response:
+                await response.read()
+            async with session.get(f"{url}/other") as response:
+                await response.read()
+
+    asyncio.run(post())
+
+
+CLIENTS = pytest.mark.parametrize("post", [httpx2, requests, aiohttp, aiohttp_session], ids=lambda post: post.__name__)
 
 
 def _sent(replay: Any) -> Headers:
-    found = replay.seen[-1].headers
+    found = next(one for one in reversed(replay.seen) if one.method == "POST").headers
     return {name: value for name, value in found.items() if name == "baggage" or name.startswith("x-farthing")}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,8 @@ from farthing.capture.stream import Tap, Watch
 from farthing.capture.transport.live import LIVE
 from farthing.capture.transport.patches import Patches, Wrapper
 from farthing.capture.transport.shelter import refuse
-from farthing.capture.transport.urllib3_ import header_of, without_ours
+from farthing.capture.transport.telling import told
+from farthing.capture.transport.urllib3_ import header_of
 from farthing.errors import BudgetError
 
 NAMES = ("aiohttp",)
@@ -31,6 +33,7 @@ def hook(module: ModuleType, patches: Patches) -> None:
     """Hooks the sessions of a loaded `aiohttp`."""
     reader = _reader(module.StreamReader)
     patches.wrap(module.ClientSession, "_request", lambda original: _request(original, reader))
+    patches.wrap(module.ClientSession, "_prepare_headers", _prepare_headers)
     patches.modules["aiohttp"] = str(getattr(module, "__version__", ""))
 
 
@@ -45,6 +48,7 @@ def _request(original: Wrapper, reader: type) -> Wrapper:
         try:
             await dispatch.admit_async()
         except BudgetError as refused:
+            _withheld.set(())
             refuse(refused)
         if dispatch.sent is not None:
             changed = guarded("changing a request of aiohttp", _changed, session, str_or_url, kwargs, *dispatch.sent)
@@ -55,12 +59,41 @@ def _request(original: Wrapper, reader: type) -> Wrapper:
             response = await original(session, method, str_or_url, **kwargs)
         finally:
             INSIDE.reset(token)
+            _withheld.set(())
             if response is None:
                 guarded("reading a failure of aiohttp", _failed, dispatch, sys.exception())
         guarded("reading a response of aiohttp", _answered, dispatch, response, session, reader)
         return response
 
     return request
+
+
+_withheld: ContextVar[tuple[str, ...]] = ContextVar("farthing_withheld", default=())
+"""Headers that a session sends with every request, and that the host of the present one shall not see."""
+
+
+def _prepare_headers(original: Wrapper) -> Wrapper:
+    def prepare(session: Any, headers: Any) -> Any:
+        found = original(session, headers)
+        for name in _withheld.get():
+            found.popall(name, None)
+        return found
+
+    return prepare
+
+
+def _tell(dispatch: Dispatch, meter: Meter, host: str, session: Any, kwargs: dict[str, Any]) -> None:
+    """Takes who the call is for from the headers of session and request, and makes them what the host may see."""
+    given = kwargs.get("headers") or ()
+    own = list(given.items() if isinstance(given, Mapping) else given)
+    said = told(host, [*session.headers.items(), *own], meter.tell)
+    if said is None:
+        return
+    dispatch.who = said.who
+    kept = [(name, value) for name, value in own if name not in said.remove] + list(said.add.items())
+    kwargs["headers"] = kept
+    sent = {name.lower() for name, _ in kept}
+    _withheld.set(tuple(name for name in said.remove if name.lower() not in sent))
 
 
 def _dispatch(meter: Meter, session: Any, method: str, str_or_url: Any, kwargs: dict[str, Any]) -> Dispatch | None:
@@ -82,11 +115,7 @@ def _dispatch(meter: Meter, session: Any, method: str, str_or_url: Any, kwargs: 
         model = _field(data, "model")
     outgoing = Outgoing(url.raw_path_qs, _headers(session, kwargs), body if isinstance(body, bytes) else None, model)
     dispatch = Dispatch(meter, target, outgoing, on_loop=True)
-    headers = kwargs.get("headers")
-    if headers is None or isinstance(headers, Mapping):
-        sent = without_ours(dispatch, meter, host, headers)
-        if sent is not headers:
-            kwargs["headers"] = sent
+    _tell(dispatch, meter, host, session, kwargs)
     return dispatch
 
 
@@ -157,12 +186,12 @@ def _reader(base: Any) -> type:
         async def readchunk(self) -> Any:
             """As in the base class."""
             found = await _read(self._inner.readchunk, self._inner, self._tap)
-            _told(self._inner, self._tap, found[0])
+            _noted(self._inner, self._tap, found[0])
             return found
 
         def read_nowait(self, *args: Any) -> Any:
             """As in the base class."""
-            return _told(self._inner, self._tap, self._inner.read_nowait(*args))
+            return _noted(self._inner, self._tap, self._inner.read_nowait(*args))
 
         def __del__(self) -> None:
             self._tap.end()
@@ -181,7 +210,7 @@ _READING = ("read", "readany", "readexactly", "readline", "readuntil")
 def _reading(name: str) -> Callable[..., Any]:
     async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         found = await _read(getattr(self._inner, name), self._inner, self._tap, *args, **kwargs)
-        return _told(self._inner, self._tap, found)
+        return _noted(self._inner, self._tap, found)
 
     return method
 
@@ -219,7 +248,7 @@ async def _look(inner: Any, tap: Tap, watch: Watch) -> None:
         raise
 
 
-def _told(inner: Any, tap: Tap, data: bytes) -> bytes:
+def _noted(inner: Any, tap: Tap, data: bytes) -> bytes:
     if data:
         tap.add(data)
     if inner.at_eof():
