@@ -192,6 +192,7 @@ def test_downgrade(guard: Guard) -> None:
         guard.reserve("dear", input_tokens=100_000, max_tokens=1000, agent="a")
     guard.set("agent=b", models=["cheap"], on_exceed="downgrade:cheap", name="list")
     assert guard.reserve("dear", input_tokens=1000, agent="b").model == "cheap"
+    assert guard.reserve("cheap", models=["cheap"], input_tokens=1000, agent="b").model == "cheap"
     guard.set("agent=b", models=["other"], on_exceed="downgrade:cheap", name="list")
     with pytest.raises(BudgetExceededError, match="does not allow model 'cheap'"):
         guard.reserve("dear", input_tokens=1000, agent="b")
@@ -224,6 +225,15 @@ def test_ask_a_callback_for_one_call(guard: Guard) -> None:
     guard.on_ask = lambda error: False
     with pytest.raises(BudgetExceededError, match="for one call"):
         guard.reserve("cheap", usd="1.01", agent="a")
+
+
+def test_a_list_has_every_model_that_may_answer(guard: Guard) -> None:
+    """A fallback that is not listed is refused before it can answer."""
+    guard.set("agent=a", models=["cheap"], name="list")
+    guard.reserve("cheap", models=["cheap"], agent="a")
+    for ask in (guard.reserve, guard.check):
+        with pytest.raises(BudgetExceededError, match="does not allow model 'dear'"):
+            ask("cheap", models=["dear"], agent="a")
 
 
 def test_a_call_that_came_to_more_than_one_may(tracker: CostTracker, guard: Guard) -> None:

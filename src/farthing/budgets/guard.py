@@ -179,6 +179,7 @@ class Guard(Desk):
             block.hold(amounts, name)
             block.free(amounts)
         refusals = [r for pair in covering if (r := self._refused(*pair, subject, amounts, at_us)) is not None]
+        refusals += _unlisted(covering, asked)
         if any(refusal.budget.mode == "hard" for refusal in refusals):
             raise exceeded(refusals)
 
@@ -270,7 +271,7 @@ class Guard(Desk):
                 block.hold(expected.amounts, model)
                 held.append(block)
             if covering:
-                answer = self._answer(accounts, ask, covering, expected.amounts)
+                answer = _unlisted(covering, asked) or self._answer(accounts, ask, covering, expected.amounts)
             passed = answer is None or isinstance(answer, Hold)
         finally:
             if not passed:
@@ -374,6 +375,17 @@ class Guard(Desk):
 def _plainly(who: dict[str, Any], frame: scopes.Frame | None) -> Attribution:
     given = Attribution(**{name: value for name, value in who.items() if value is not None})
     return given if frame is None else given.with_defaults(frame.attribution)
+
+
+def _unlisted(covering: Sequence[tuple[Rule, str]], asked: dict[str, Any]) -> tuple[Refusal, ...]:
+    """The refusals of hard lists that have not every further model that may answer."""
+    others = asked.get("models", ())
+    return tuple(
+        refusal_of(rule, key, "model", None, 0, other)
+        for rule, key in (covering if others else ())
+        for other in others
+        if rule.budget.mode == "hard" and not rule.allows(other)
+    )
 
 
 def _amounts_text(amounts: Amounts) -> str:
