@@ -28,7 +28,7 @@ from farthing.capture import transport
 
 CALL_LIMIT_US = 150.0
 CHUNK_LIMIT_US = 2.0
-OTHER_LIMIT_US = 5.0
+OTHER_LIMIT_US = 10.0
 CHUNKS = 400
 CALLS, STREAMS, EMPTY, OTHERS = (60, 5), (20, 2), (40, 5), (60, 10)
 """Rounds, and calls in one, of each kind; rounds are short, so that a slow moment of the machine is every variant's."""
