@@ -593,7 +593,8 @@ def test_fifty_streams_at_once_under_a_budget_for_twelve(replay: Any, metered: A
 
     asyncio.run(crowd())
     after = standing(meter, "twelve")
-    assert done + refused == 50 and done >= 12 and refused > 0
+    # Those that ask once the first has ended hold a little more, by what it taught: there is room for one less.
+    assert done + refused == 50 and done >= 11 and refused > 0
     assert len(meter.events) - 1 == done
     assert after.reserved == 0 and after.posted <= (after.limit or 0)
     assert after.posted == sum(event.cost_pico for event in meter.events if event.attribution.agent == "crowd")
