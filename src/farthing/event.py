@@ -29,11 +29,11 @@ Made = TypeVar("Made")
 def quick(frozen: type[Made], *, of: type | None = None, given: tuple[str, ...] = ()) -> Callable[..., Made]:
     """What makes a frozen, slotted dataclass as its own constructor does, in a third of the time.
 
-    of: what it is made of, an object of this class as the first argument. It has all fields that are not `given`.
-
     A frozen class sets each field through `object.__setattr__`. Its twin has the same slots, which one function written
     out here sets plainly; the twin then becomes one of the frozen class, and from then on nothing can be set. For where
     millions are made. A field's factory is asked once: what it gives must never change.
+
+    of: a class, an object of which is then the first argument. What both have is taken over from it, unless `given`.
     """
     twin = type(frozen.__name__, (), {"__slots__": tuple(f.name for f in fields(frozen))})  # type: ignore[arg-type]
     names: dict[str, Any] = {"new": object.__new__, "twin": twin, "frozen": frozen}

@@ -26,9 +26,9 @@ from farthing.capture.logs.lot import Lot, packed, unpacked
 
 ALONE = 1
 """So many blocks are read before others are asked to help, who need as long to begin."""
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 MOST = 4
 """Helpers: one process keeps what they give, and more of them would only wait for it."""
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def read_all(blocks: Iterable[Block], read: Callable[[Block], Lot]) -> Iterator[Lot]:
@@ -47,8 +47,10 @@ def read_all(blocks: Iterable[Block], read: Callable[[Block], Lot]) -> Iterator[
 
 
 def useful() -> int:
-    """How many helpers are of use. Only on Linux no system library minds a fork."""
-    return min(len(os.sched_getaffinity(0)), MOST) if sys.platform == "linux" else 1
+    """How many helpers are of use. Only on Linux no system library minds a fork; a daemon may have no children."""
+    if sys.platform != "linux" or multiprocessing.current_process().daemon:
+        return 1
+    return min(len(os.sched_getaffinity(0)), MOST)
 
 
 class _Helpers:
