@@ -568,7 +568,7 @@ def test_fifty_streams_at_once_under_a_budget_for_twelve(replay: Any, metered: A
     recording = pick("openai", "/chat/completions", stream=True)
     cost = farthing.price(recording.extraction.model, recording.extraction.usage).usd
     assert cost
-    replay.serve(*several(recording, 51))
+    replay.serve(*several(recording, 52))
     meter = metered("openai")
     guard = meter.tracker.guard
     body = {**ASK, "max_tokens": int(recording.extraction.usage.output_tokens) + 5, "stream": True}
@@ -593,24 +593,25 @@ def test_fifty_streams_at_once_under_a_budget_for_twelve(replay: Any, metered: A
 
     asyncio.run(crowd())
     after = standing(meter, "twelve")
-    # Those that ask once the first has ended hold a little more, by what it taught: there is room for one less.
-    assert done + refused == 50 and done >= 11 and refused > 0
-    assert len(meter.events) - 1 == done
+    assert done + refused == 50 and done >= 12 and refused > 0
+    assert len(meter.events) - 2 == done
     assert after.reserved == 0 and after.posted <= (after.limit or 0)
     assert after.posted == sum(event.cost_pico for event in meter.events if event.attribution.agent == "crowd")
     assert guard.accounts.audit().holds_true
 
 
 def _needed(guard: Any, url: str, body: dict[str, Any]) -> Decimal:
-    """What one such call holds: read off a budget that allows one at a time."""
+    """What one such call holds at most: a first one, or one that asks when the first has taught what it came to."""
     guard.set("agent=first", usd=1, name="first")
+    held = []
     with farthing.attribute(agent="first"):
-        stream = openai_client(url).chat.completions.create(**body)
-        held = next(one.reserved for one in guard.status() if one.budget.name == "first")
-        list(stream)
-    farthing.capture.transport.flush()
+        for _ in range(2):
+            stream = openai_client(url).chat.completions.create(**body)
+            held.append(next(one.reserved for one in guard.status() if one.budget.name == "first"))
+            list(stream)
+            farthing.capture.transport.flush()
     guard.remove("first")
-    return Decimal(held) / 10**12
+    return Decimal(max(held)) / 10**12
 
 
 @pytest.fixture(scope="module", autouse=True)
