@@ -18,6 +18,7 @@ import apsw
 
 from benchmarks import _litellm
 from benchmarks._measure import claim, percentiles_us
+from farthing.amounts import MOST_PICO, Amounts
 from farthing.budgets.guard import Guard
 from farthing.event import Attribution, Event, new_id, now_us
 from farthing.ledger import Store, open_ledger
@@ -25,7 +26,7 @@ from farthing.ledger.holds import KEEP, Ask
 from farthing.ledger.plans import END, ENTRY, HOLD, SETTLE
 from farthing.ledger.rows import prepare
 from farthing.ledger.writer import INSERT
-from farthing.policy import MOST_PICO, Amounts, Subject, make_budget
+from farthing.policy import Subject, make_budget
 from farthing.pricing import price
 from farthing.usage import Usage
 
@@ -92,7 +93,7 @@ def bare(path: Path) -> Callable[[Event], int]:
     accounts = tuple(row[0] for row in run("SELECT id FROM accounts ORDER BY id").fetchall())
     limit = 100_000 * 10**12
     held = [(account, EXPECTED.usd, limit) for account in accounts]
-    settled = [(account, ACTUAL, EXPECTED.usd, -MOST_PICO, limit * 8 // 10 - ACTUAL) for account in accounts]
+    settled = [(account, ACTUAL, EXPECTED.usd, -MOST_PICO, limit * 8 // 10) for account in accounts]
     holds = str([[account, EXPECTED.usd] for account in accounts]).replace(" ", "")
     moves = str([[account, ACTUAL, -(EXPECTED.usd or 0), 0] for account in accounts]).replace(" ", "")
     call = (

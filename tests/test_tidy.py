@@ -18,7 +18,7 @@ TREES = {path: ast.parse(path.read_text()) for path in FILES}
 
 # Each layer may import the layers to its left, and itself unless it is a layer of siblings.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "money", "usage", "event", "totals", "scopes", "policy", "windows"}),
+    frozenset({"errors", "money", "usage", "event", "totals", "scopes", "amounts", "policy", "windows"}),
     frozenset({"config"}),
     frozenset({"pricing", "ledger"}),
     frozenset({"budgets"}),
@@ -31,11 +31,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "sample", "__main__"}),
 )
 ONE_FAMILY = (
-    {"errors", "money", "usage", "event", "totals", "scopes", "policy", "windows"},
+    {"errors", "money", "usage", "event", "totals", "scopes", "amounts", "policy", "windows"},
     {"tracker", "details", "recording", "running", "answers", "questions", "traces", "testing", "tenants"},
     {"cli", "sample", "__main__"},
 )
-VALUES = {"errors", "money", "usage", "event", "totals", "scopes", "policy", "windows"}
+VALUES = {"errors", "money", "usage", "event", "totals", "scopes", "amounts", "policy", "windows"}
 
 # A vendor's library is imported in one file of ours. click is the language the command line is written in.
 VENDOR_FILES = {"apsw": 1, "genai_prices": 1, "rich": 1, "platformdirs": 1, "duckdb": 1, "arro3": 1}

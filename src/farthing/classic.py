@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from farthing.amounts import count_of, money
 from farthing.budgets.reservation import Reservation
 from farthing.capture.budgeted import with_budget
 from farthing.errors import BudgetExceededError, InputError
 from farthing.event import from_us, new_id, now_us
-from farthing.policy import count_of, money
 from farthing.pricing.calls import calculate_cost
 from farthing.pricing.catalog import Catalog
 from farthing.recording import NO_MODEL

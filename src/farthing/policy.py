@@ -15,24 +15,20 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from farthing.amounts import MOST_PICO, UNITS_OF_BUDGETS, Amounts, amount_text, count_of, money
 from farthing.errors import InputError, shown
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, Event
-from farthing.money import pico_to_usd, usd_to_pico
 from farthing.windows import KEYED, WINDOWS, Span, Spans, zone
 
-UNITS_OF_BUDGETS = ("usd", "tokens", "calls")
 MODES = ("hard", "soft", "shadow")
 """hard: denies; soft: allows and alerts; shadow: allows and notes what it would have denied."""
 
 SCOPE_FIELDS = (*(name for name in ATTRIBUTION_FIELDS if name != "org"), "provider", "model")
 EACH = "*"
-MOST_PICO = 9_000_000 * 10**12
-"""The highest limit of a dollar budget: 64-bit picodollars end at $9.2 million."""
 
 
 _NO_THRESHOLD = "threshold {}: must be a fraction of the limit, above 0 and up to 10, e.g. 0.8 for 80 %"
 _HIGHEST_THRESHOLD = 10
-_LONGEST_S = 10 * 366 * 86_400
 
 
 def _nothing() -> Mapping[str, str]:
@@ -141,15 +137,6 @@ class Budget:
         return cls(**said)
 
 
-def amount_text(unit: str, amount: int) -> str:
-    """An amount of a unit in words: `$1.25`, `12,000 tokens`, `3 calls`."""
-    if unit != "usd":
-        return f"{amount:,} {unit if amount != 1 else unit[:-1]}"
-    usd = pico_to_usd(abs(amount))
-    text = f"{usd:,.2f}" if usd == usd.quantize(Decimal("0.01")) else f"{usd:,f}"
-    return f"{'-' if amount < 0 else ''}${text}"
-
-
 def scope_of(given: Mapping[str, Any] | str | None) -> dict[str, str]:
     """A scope from a mapping or from `agent=researcher,model=gpt-4o`; None, empty text and `*`: everything.
 
@@ -254,60 +241,6 @@ def _several(name: str, given: Any) -> tuple[Any, ...]:
             raise InputError(_NO_THRESHOLD.format(shown(value))) from None
         found.append(share)
     return tuple(found)
-
-
-def money(given: Any, what: str) -> int:
-    """US dollars in picodollars. Negative, NaN and infinite amounts, and what is no number: InputError."""
-    said = str(given) if isinstance(given, Decimal) else shown(given)
-    try:
-        if isinstance(given, bool):
-            raise TypeError
-        pico = usd_to_pico(given)
-    except (ArithmeticError, TypeError, ValueError):
-        raise InputError(f"{what} = {said}: must be a finite amount of US dollars") from None
-    if pico < 0:
-        raise InputError(f"{what} = {said}: must not be negative")
-    if pico > MOST_PICO:
-        raise InputError(f"{what} = {said}: the embedded ledger holds amounts up to $9,000,000; split it")
-    return pico
-
-
-def count_of(given: Any, what: str) -> int:
-    """A whole number from 0 on. What is none: InputError."""
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise InputError(f"{what} = {shown(given)}: must be a whole number, 0 or more")
-    if given > MOST_PICO:
-        raise InputError(f"{what} = {shown(given)}: the embedded ledger counts up to {MOST_PICO}")
-    return given
-
-
-def microseconds(seconds: Any, what: str) -> int:
-    """A span of time above 0 in microseconds. What is none: InputError."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_S:
-        raise InputError(f"{what} = {seconds!r}: must be a number of seconds above 0")
-    return int(seconds * 1_000_000)
-
-
-class Amounts(NamedTuple):
-    """What one call comes to in every unit: picodollars (None: no price is known), tokens, calls."""
-
-    usd: int | None
-    tokens: int
-    calls: int
-
-    def of(self, unit: str) -> int:
-        """The amount in a unit; an unknown price is 0."""
-        return (self.usd or 0) if unit == "usd" else self.tokens if unit == "tokens" else self.calls
-
-
-def amounts_of(event: Event) -> Amounts:
-    """What an event adds to accounts; of a correction the signed difference. As `Totals.of`."""
-    counts: Mapping[str, Any] = event.usage_delta if event.corrects is not None else event.usage.counts
-    tokens = 0
-    if event.billed or event.corrects is not None:
-        tokens = int(counts.get("input_tokens", 0)) + int(counts.get("output_tokens", 0))
-    usd = 0 if event.billing == "subscription" else event.cost_pico or 0  # a flat plan's call is not money owed
-    return Amounts(usd, tokens, event.calls)
 
 
 class Subject(NamedTuple):

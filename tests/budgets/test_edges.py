@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from farthing import testing
+from farthing.amounts import Amounts
 from farthing.budgets.guard import Guard
 from farthing.errors import BudgetConflict, BudgetExceededError, InputError
 from farthing.ledger.holds import KEEP_US, LOT
 from farthing.ledger.store import Filter
-from farthing.policy import Amounts, Budget, make_budget
+from farthing.policy import Budget, make_budget
 from farthing.reports.evidence import verify
 from farthing.testing import FakeClock
 from farthing.tracker import CostTracker

@@ -19,13 +19,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from farthing import scopes
+from farthing.amounts import Amounts
 from farthing.budgets.blocks import budget
 from farthing.budgets.guard import Guard
 from farthing.errors import BudgetConflict, BudgetExceededError, InputError
 from farthing.event import Attribution, Event, new_id, now_us, to_us
 from farthing.ledger import Store, open_ledger
 from farthing.ledger.policies import Standing
-from farthing.policy import Amounts, Budget
+from farthing.policy import Budget
 from farthing.pricing.catalog import Catalog
 from farthing.usage import Usage
 from farthing.windows import span

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from farthing.amounts import Amounts
 from farthing.errors import LedgerError
 from farthing.event import Attribution, Event, now_us
 from farthing.ledger import open_ledger
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Hold
 from farthing.ledger.sqlite import SqliteStore
-from farthing.policy import Amounts, Subject, make_budget
+from farthing.policy import Subject, make_budget
 
 WHO = Attribution(agent="writer")
 SUBJECT = Subject(WHO, "openai", "gpt-5")

@@ -197,7 +197,7 @@ def test_a_lock_that_is_never_let_go(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     with SqliteStore(path) as store:
         other = Database(str(path), patience_s=0.05)
-        with store._writer.database, pytest.raises(LedgerBusy, match="another process holds"):
+        with store._writer.database.transaction(), pytest.raises(LedgerBusy, match="another process holds"):
             other.execute("BEGIN IMMEDIATE")
         other.close()
 
@@ -210,7 +210,7 @@ def test_events_cannot_be_changed_or_deleted(tmp_path: Path, make_event: Callabl
         for sql in ("UPDATE events SET cost_pico = 0", "DELETE FROM events"):
             with pytest.raises(LedgerError, match="append-only"):
                 database.execute(sql)
-        with database:
+        with database.transaction():
             database.execute("UPDATE ledger_meta SET value = 'open' WHERE key = 'door'")
             database.execute("DELETE FROM events")
             database.execute("UPDATE ledger_meta SET value = 'shut' WHERE key = 'door'")

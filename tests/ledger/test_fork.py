@@ -90,7 +90,7 @@ from farthing.ledger.sqlite import SqliteStore
 store = SqliteStore(sys.argv[1])
 rows = store.events()
 store.totals()
-with store._writer.database:
+with store._writer.database.transaction():
     store._writer.database.execute("INSERT INTO price_records VALUES ('half', 'written')")
     pid = os.fork()
     if pid == 0:

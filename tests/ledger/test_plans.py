@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from farthing.amounts import Amounts
 from farthing.event import Attribution, Event, new_id, now_us
 from farthing.ledger import Store, open_ledger
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Hold
-from farthing.policy import Amounts, Subject, make_budget
+from farthing.policy import Subject, make_budget
 
 WHO = Attribution(agent="writer")
 Make = Callable[..., Event]

@@ -161,7 +161,7 @@ def test_files_of_an_older_layout_are_read_by_name(tmp_path: Path, make_event: M
                     f"COPY (SELECT * EXCLUDE (fingerprints, prompt) FROM '{file}') TO '{file}' (FORMAT parquet)"
                 )
         database = store._writer.database  # type: ignore[attr-defined]
-        with database:
+        with database.transaction():
             database.execute("UPDATE segments SET columns = 'older'")
             database.execute("UPDATE ledger_meta SET value = value + 1 WHERE key = 'generation'")
         compact(path, keep_rows=1)

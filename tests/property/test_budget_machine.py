@@ -10,11 +10,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from farthing.amounts import Amounts
 from farthing.event import Attribution, Event, new_id
 from farthing.ledger import open_ledger
 from farthing.ledger.holds import Ask, Conflict, Hold
 from farthing.money import PICO_PER_USD
-from farthing.policy import Amounts, Subject, make_budget
+from farthing.policy import Subject, make_budget
 from farthing.usage import Usage
 
 START = 1_772_366_400_000_000  # 2026-03-01 12:00 UTC

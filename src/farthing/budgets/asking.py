@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
+from farthing.amounts import Amounts, count_of, money
 from farthing.budgets.estimate import Expected, Sample, dearest
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution
-from farthing.policy import Amounts, count_of, money
 from farthing.pricing.catalog import Catalog
 from farthing.usage import Usage
 

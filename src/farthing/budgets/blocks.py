@@ -11,11 +11,12 @@ from decimal import Decimal
 from typing import Any, Self
 
 from farthing import scopes
+from farthing.amounts import Amounts, amount_text, count_of, money
 from farthing.budgets.words import exceeded
 from farthing.errors import InputError
 from farthing.event import Attribution
 from farthing.money import pico_to_usd
-from farthing.policy import Amounts, Budget, Refusal, amount_text, count_of, fits, money
+from farthing.policy import Budget, Refusal, fits
 from farthing.scopes import Frame, Scope
 from farthing.totals import Totals
 from farthing.windows import ALWAYS

@@ -12,10 +12,10 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from farthing.amounts import Amounts
 from farthing.errors import LedgerError
 from farthing.event import EMPTY, Event
 from farthing.ledger.accounts import Accounts
-from farthing.policy import Amounts
 from farthing.pricing.catalog import Catalog
 from farthing.usage import Usage
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from farthing import scopes
+from farthing.amounts import Amounts, amount_text, microseconds, money
 from farthing.budgets.aside import aside
 from farthing.budgets.asking import NO_MODEL, Expectation, expect, parted
 from farthing.budgets.blocks import BudgetBlock, around
@@ -35,19 +36,7 @@ from farthing.ledger.policies import has_room
 from farthing.ledger.sheet import refusal_of
 from farthing.ledger.store import Store
 from farthing.money import pico_to_usd
-from farthing.policy import (
-    Amounts,
-    Budget,
-    Refusal,
-    Rule,
-    Rules,
-    Subject,
-    amount_text,
-    make_budget,
-    microseconds,
-    money,
-    unfit,
-)
+from farthing.policy import Budget, Refusal, Rule, Rules, Subject, make_budget, unfit
 from farthing.pricing.catalog import Catalog
 
 LOG = logging.getLogger("farthing.budgets")

@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
+from farthing.amounts import Amounts, count_of, microseconds, money
 from farthing.budgets.aside import aside
 from farthing.budgets.blocks import BudgetBlock
 from farthing.budgets.estimate import Expected, dearest
@@ -17,7 +18,7 @@ from farthing.event import Event, new_id
 from farthing.ledger.holds import Hold, estimate_key
 from farthing.ledger.store import Entry, Outcome, Store
 from farthing.money import pico_to_usd
-from farthing.policy import Amounts, Subject, count_of, microseconds, money
+from farthing.policy import Subject
 from farthing.scopes import Frame
 from farthing.usage import Usage
 

@@ -7,11 +7,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 
+from farthing.amounts import Amounts, amounts_of
 from farthing.errors import InputError
 from farthing.event import EMPTY
 from farthing.ledger.store import Filter, Question, Store
 from farthing.money import pico_to_usd
-from farthing.policy import Amounts, Budget, Rule, amounts_of, fits, make_budget, subject_of, unfit
+from farthing.policy import Budget, Rule, fits, make_budget, subject_of, unfit
 
 HEADROOM = Decimal("1.5")
 """A suggested limit is so many times what the window of the 95th percentile came to."""

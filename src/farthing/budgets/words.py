@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from farthing.amounts import amount_text
 from farthing.budgets.asking import NO_MODEL
 from farthing.errors import AgentPausedError, BudgetExceededError, TaskKilledError
 from farthing.event import from_us
 from farthing.ledger.controls import ALL_ORDINARY, Control
 from farthing.money import pico_to_usd
-from farthing.policy import Refusal, amount_text
+from farthing.policy import Refusal
 
 
 def in_unit(unit: str, amount: int) -> Decimal | int:

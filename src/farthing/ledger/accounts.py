@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from farthing.amounts import Amounts
 from farthing.errors import InputError, LedgerError
 from farthing.event import now_us
 from farthing.ledger import audit, controls, holds, plans, policies
@@ -20,7 +21,7 @@ from farthing.ledger.rows import cleaned, prepare
 from farthing.ledger.sheet import ACTIVE, GENERATION
 from farthing.ledger.store import Entry, Outcome
 from farthing.ledger.writer import Writer
-from farthing.policy import Amounts, Budget, Refusal, Rule, Rules, Subject
+from farthing.policy import Budget, Refusal, Rule, Rules, Subject
 
 _INT64 = 2**63
 LOG = logging.getLogger("farthing.budgets")
@@ -235,10 +236,11 @@ def _rule(row: tuple[Any, ...]) -> Rule:
 
 def _must_fit(amounts: Amounts) -> None:
     usd, tokens, calls = amounts
-    if not (
-        (usd is None or (type(usd) is int and 0 <= usd < _INT64))
-        and type(tokens) is type(calls) is int
-        and 0 <= tokens < _INT64
-        and 0 <= calls < _INT64
-    ):
+    try:
+        fit = (
+            0 <= ((0 if usd is None else usd) | tokens | calls) < _INT64
+        )  # their bits put together; fractions have none
+    except TypeError:
+        fit = False
+    if not fit:
         raise InputError(f"a hold of {amounts!r}: amounts must be whole numbers of 0 or more that fit 64 bits")

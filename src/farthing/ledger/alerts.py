@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from farthing.policy import Budget, amount_text, org_of
+from farthing.amounts import amount_text
+from farthing.policy import Budget, org_of
 
 Listener = Callable[["Alert"], object]
 

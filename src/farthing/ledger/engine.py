@@ -9,9 +9,8 @@ import errno
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Literal
 
 from farthing.errors import LedgerBusy, LedgerCorrupt, LedgerError, LedgerFull, LedgerUnavailable
@@ -29,27 +28,28 @@ _chance = random.Random()  # of our own: the host program's seeded sequences sta
 
 
 class Database:
-    """One connection. To be used by one thread at a time. `with database:` is a transaction.
+    """One connection. To be used by one thread at a time. `transaction()` is a transaction.
 
     moment: an object, another one in each transaction before which other connections may have committed: what was read
     in a transaction of the same moment, and not written by this connection since, is so still.
-    run, changes, last_number: `execute` for the hot path inside a transaction, whose end makes its errors ours; how
-    many rows the last statement changed; the number of the last row that was inserted: half the price of RETURNING, for
-    which SQLite makes a table each time.
+    run, run_many, begin, commit: for the hot path, whose end makes a `fault` ours with `translated`.
+    changes, changed: how many rows the last statement changed, and all so far. last_number: of the last row that was
+    inserted; half the price of RETURNING, for which SQLite makes a table each time.
     """
 
     __slots__ = (
-        "_changed",
         "_connection",
         "_cursor",
         "_left",
-        "_run_many",
         "_version",
+        "changed",
         "changes",
+        "fault",
         "last_number",
         "moment",
         "path",
         "run",
+        "run_many",
     )
 
     def __init__(
@@ -65,11 +65,12 @@ class Database:
             connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
             self._connection = connection
             self._cursor = connection.cursor()
+            self.fault = apsw.Error
             self.run: Callable[..., object] = self._cursor.execute
             self.changes: Callable[[], int] = connection.changes
             self.last_number: Callable[[], int] = connection.last_insert_rowid
-            self._run_many: Callable[..., object] = self._cursor.executemany
-            self._changed: Callable[[], int] = connection.total_changes
+            self.run_many: Callable[..., object] = self._cursor.executemany
+            self.changed: Callable[[], int] = connection.total_changes
             self._version: Callable[[], int] = connection.data_version
             connection.set_busy_handler(_waiter(patience_s))
             connection.create_scalar_function("farthing_writer", _writer_version, 0)
@@ -127,43 +128,52 @@ class Database:
         except _apsw_error() as error:
             raise translated(error, self.path) from error
 
-    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
         """Run a statement for each row; how many rows of the database that changed."""
-        before = self._changed()
+        before = self.changed()
         try:
-            self._run_many(sql, rows)
+            self.run_many(sql, rows)
         except _apsw_error() as error:
             raise translated(error, self.path) from error
-        return self._changed() - before
+        return self.changed() - before
 
-    def __enter__(self) -> None:
-        """Begin a transaction that writes. It is committed at the end of the block, undone where that raises."""
-        try:
-            self.run("BEGIN IMMEDIATE")
-        except _apsw_error() as error:
-            raise translated(error, self.path) from error
-        if self._version() != self._left:
+    def begin(self) -> None:
+        """Begin a transaction that writes."""
+        run, version = self.run, self._version
+        run("BEGIN IMMEDIATE")
+        if version() != self._left:
             self.moment = object()
+
+    def commit(self) -> None:
+        """Keep what the transaction has done."""
+        run, version = self.run, self._version
+        run("COMMIT")
+        self._left = version()
+
+    def undo(self) -> None:
+        """Undo what the transaction has done."""
+        if self._connection.in_transaction:  # else SQLite has undone it itself
+            self.execute("ROLLBACK")
 
     def restart(self) -> None:
         """Undo what a transaction has done so far and begin it again; others may write in between."""
         self.execute("ROLLBACK")
-        self.__enter__()
+        self.begin()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            try:
-                self.run("COMMIT")
-                self._left = self._version()
-                return
-            except _apsw_error() as refused:
-                error = refused
-        if self._connection.in_transaction:  # else SQLite has undone it itself
-            self.execute("ROLLBACK")
-        if isinstance(error, _apsw_error()):
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is done in the block is kept at its end, and undone where it raises."""
+        kept = False
+        try:
+            self.begin()
+            yield
+            self.commit()
+            kept = True
+        except _apsw_error() as error:
             raise translated(error, self.path) from error
+        finally:
+            if not kept:
+                self.undo()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -172,8 +182,7 @@ class Database:
         try:
             yield
         finally:
-            if self._connection.in_transaction:
-                self.execute("ROLLBACK")
+            self.undo()
 
     def log_pages(self) -> int:
         """The length of the write-ahead log in pages."""

@@ -79,7 +79,7 @@ def _hot(database: Database, names: Sequence[str], org: str | None, label: str) 
     of_org, values = (" AND org = ?", [org]) if org is not None else ("", [])
     naming = " OR ".join(["instr(metadata, ?) > 0"] * len(names))
     quoted = [json.dumps(name, ensure_ascii=False) for name in names]
-    with database:
+    with database.transaction():
         found = database.rows(
             f'SELECT seq, "user", metadata FROM events WHERE ("user" IN ({marks}) OR {naming}){of_org}',
             [*names, *quoted, *values],
@@ -133,7 +133,7 @@ def _segment(database: Database, sealed: Sealed, segment: Segment, names: Sequen
         same(query, sealed.folder, [new], f"SELECT * FROM read_parquet({file})")
     publish(sealed.folder, new.file)
     step("rewritten named")
-    with database:
+    with database.transaction():
         retire(database, [segment.file])
         step("rewritten in transaction")
         enlist(database, [new])
@@ -149,7 +149,7 @@ def _others(database: Database, names: Sequence[str], org: str | None, label: st
     """Names of accounts and budgets, and what holds and alerts say of a call. Whoever knows budgets reads them anew."""
     spelled = [spelling for name in names for spelling in _spellings(name)]
     done = 0
-    with database, door_open(database):
+    with database.transaction(), door_open(database):
         for table, columns in _NAMING:
             there = {row[0] for row in database.rows(f"SELECT name FROM pragma_table_info('{table}')")}
             of_org = " AND org = ?" if org is not None and "org" in there else ""

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast
 
+from farthing.amounts import Amounts
 from farthing.event import EMPTY, Event, new_id
 from farthing.ledger.engine import Database
 from farthing.ledger.rows import ID, Prepared, prepare, to_json
 from farthing.ledger.sheet import SWEEP_US, Book, Line, Sheet, record_alert, refusal_of, subject_from
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
-from farthing.policy import Amounts, Budget, Refusal, Rule, Subject, fits, unfit
+from farthing.policy import Budget, Refusal, Rule, Subject, fits, unfit
 from farthing.usage import Usage
 
 State = Literal["held", "dispatched", "settled", "released", "expired"]

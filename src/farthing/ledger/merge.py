@@ -66,7 +66,7 @@ def _merge_segments(database: Database, sealed: Sealed, group: Sequence[Segment]
         same(query, sealed.folder, [merged], rows)
     publish(sealed.folder, merged.file)
     step("merged named")
-    with database:
+    with database.transaction():
         retire(database, [s.file for s in group])
         step("merged in transaction")
         enlist(database, [merged])
@@ -89,7 +89,7 @@ def _merge_keys(database: Database, sealed: Sealed, step: Step, every: bool) -> 
         rows = keys.write(unlisted(sealed.folder, name), query, sql)
     step("merged keys written")
     publish(sealed.folder, name)
-    with database:
+    with database.transaction():
         retire(database, [run.path.name for run in runs[:count]])
         step("merged keys in transaction")
         enlist(database, (), [(name, rows, max(run.last_id for run in runs[:count]))])

@@ -38,7 +38,7 @@ def bring_up_to_date(database: Database, steps: list[str] | None = None) -> int:
     steps = scripts() if steps is None else steps
     version = _version(database)
     if version < len(steps):
-        with database:
+        with database.transaction():
             for number in range(_version(database), len(steps)):  # read again: another process may have been first
                 database.script(steps[number])
                 database.execute(f"PRAGMA user_version = {number + 1}")

@@ -7,9 +7,12 @@ same step by step; both come to the same, and a test holds that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import repeat
+from typing import Any, TypeAlias
 
+from farthing.amounts import MOST_PICO, SPENT, UNITS_OF_BUDGETS, Amounts
 from farthing.event import Event
 from farthing.ledger import holds
 from farthing.ledger.engine import Database
@@ -18,7 +21,7 @@ from farthing.ledger.rows import Prepared, to_json
 from farthing.ledger.sheet import Book
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
-from farthing.policy import MOST_PICO, UNITS_OF_BUDGETS, Amounts, Refusal, Rule, Subject, amounts_of, subject_of, unfit
+from farthing.policy import Refusal, Rule, Subject, subject_of, unfit
 
 _KNOWN = 4096
 _MOST_AMOUNT = 10**17
@@ -32,10 +35,10 @@ HOLD = (
 """(account, amount, limit)"""
 SETTLE = (
     "UPDATE accounts SET posted = posted + ?2, reserved = reserved - ?3, held = held + ?3, settled = settled + ?2"
-    " WHERE id = ?1 AND posted >= ?4 AND posted < ?5"
+    " WHERE id = ?1 AND posted >= ?4 AND posted < ?5 - ?2"
     f" AND reserved <= {MOST_PICO} AND held <= {MOST_PICO} AND settled <= {MOST_PICO}"
 )
-"""(account, amount, what was held, posted at least, posted below)"""
+"""(account, amount, what was held, posted at least, and with the amount below)"""
 END = (
     "UPDATE reservations SET state = 'settled'"
     " WHERE number = ? AND key = ? AND org = ? AND holds = ? AND state IN ('held', 'dispatched')"
@@ -43,49 +46,107 @@ END = (
 ENTRY = "INSERT INTO entries (at_us, kind, reservation, event, moves) VALUES (?, ?, ?, ?, ?)"
 
 
+_held: Callable[[tuple[Any, ...]], Hold] = partial(tuple.__new__, Hold)  # a fifth of the time
+
+Rows: TypeAlias = Iterable[tuple[int | None, ...]]
 _Term = tuple[int, int, int, int, int]
 """An account, the unit it counts, its limit; from where to where its next threshold is not passed."""
-_SPENT, _HELD = "utc", "UTC"
 
 
 class Plan:
-    """The accounts of one caller and model, in the order of their numbers, while `since_us <= at < until_us`."""
+    """The accounts of one caller and model, in the order of their numbers, while `since_us <= at < until_us`.
+
+    All of them count in one unit: the ordinary case. home: the plans of the book that it is of; with others there, or
+    None, it is void.
+    """
 
     __slots__ = (
         "accounts",
         "held",
-        "key",
+        "highs",
+        "home",
         "limits",
-        "marks",
+        "lows",
         "names_json",
         "places",
         "settled",
         "since_us",
         "subject",
-        "units",
+        "unit",
         "until_us",
     )
 
-    def __init__(self, subject: Subject, terms: Sequence[_Term], span: tuple[int, int]) -> None:
+    def __init__(self, subject: Subject, terms: Sequence[_Term], span: tuple[int, int], home: object) -> None:
         self.subject = subject
-        self.key = _key(subject)
-        self.accounts = tuple([term[0] for term in terms])
-        self.limits = tuple([term[:3] for term in terms])
-        self.marks = tuple([(account, unit, low, high) for account, unit, _, low, high in terms])
-        self.units = tuple({(_HELD[term[1]], term[1]) for term in terms})
+        self.home = home
+        self.unit = terms[0][1]
+        self.accounts, self.limits, self.lows, self.highs = ([term[n] for term in terms] for n in (0, 2, 3, 4))
         self.since_us, self.until_us = span
         self.names_json = to_json(names_of(subject))[1:]
-        # JSON with a letter for the amount in each unit, a capital one for what was held.
-        self.places, self.held, self.settled = (
-            f"[{','.join([shape.format(term[0], _SPENT[term[1]], _HELD[term[1]]) for term in terms])}]"
-            for shape in ("[{0},{2}]", "[{0},0,{2},0]", "[{0},{1},-{2},0]")
-        )
+        self.places, self.held, self.settled = (_cut(self.accounts, *s) for s in (("", ""), ("0,", ",0"), ("", ",0")))
+
+    def holding(self, amounts: Amounts) -> tuple[Rows, str, str] | None:
+        """What `HOLD` takes; the places and the moves as JSON. None: an amount is not as those of ordinary calls."""
+        amount = amounts[self.unit]
+        if not amount or amount > _MOST_AMOUNT:  # a price that is not known, or nothing to hold here
+            return None
+        text = f"{amount}"
+        return zip(self.accounts, repeat(amount), self.limits), text.join(self.places), text.join(self.held)
+
+    def posting(self, event: Event, held: Amounts) -> tuple[Rows, str] | None:
+        """What `SETTLE` takes, and the moves as JSON. None: an amount is not as those of ordinary calls."""
+        unit = self.unit
+        amount, freed = SPENT[unit](event), held[unit]
+        if not 0 <= amount <= _MOST_AMOUNT:
+            return None
+        rows = zip(self.accounts, repeat(amount), repeat(freed), self.lows, self.highs)
+        return rows, f"{amount},-{freed}".join(self.settled)
 
     def call_text(self, call: Mapping[str, Any]) -> str:
         """What an event can be made of, should the call's end never be heard of."""
-        into, out = call.get("input"), call.get("output")
-        tokens = f'"input":{"null" if into is None else into},"output":{"null" if out is None else out}'
-        return f"{{{tokens},{self.names_json}"
+        get = call.get
+        into, out = get("input"), get("output")
+        if into is None:
+            into = "null"
+        if out is None:
+            out = "null"
+        return f'{{"input":{into},"output":{out},{self.names_json}'
+
+
+class MixedPlan(Plan):
+    """A plan whose accounts count in several units."""
+
+    __slots__ = ("units",)
+
+    def __init__(self, subject: Subject, terms: Sequence[_Term], span: tuple[int, int], home: object) -> None:
+        super().__init__(subject, terms, span, home)
+        self.units = [term[1] for term in terms]
+
+    def holding(self, amounts: Amounts) -> tuple[Rows, str, str] | None:
+        """As of a plan with one unit."""
+        each = [amounts[unit] or 0 for unit in self.units]
+        if not 0 < min(each) <= max(each) <= _MOST_AMOUNT:
+            return None
+        texts = [f"{amount}" for amount in each]
+        return zip(self.accounts, each, self.limits, strict=True), _join(self.places, texts), _join(self.held, texts)
+
+    def posting(self, event: Event, held: Amounts) -> tuple[Rows, str] | None:
+        """As of a plan with one unit."""
+        each = [SPENT[unit](event) for unit in self.units]
+        freed = [held[unit] for unit in self.units]
+        if not 0 <= min(each) <= max(each) <= _MOST_AMOUNT:
+            return None
+        texts = [f"{amount},-{was}" for amount, was in zip(each, freed, strict=True)]
+        return zip(self.accounts, each, freed, self.lows, self.highs, strict=True), _join(self.settled, texts)
+
+
+def _cut(accounts: Sequence[int], before: str, after: str) -> list[str]:
+    """The parts of `[[account,<before>AMOUNT<after>],...]` around the amounts."""
+    return f"[{','.join([f'[{one},{before}AMOUNT{after}]' for one in accounts])}]".split("AMOUNT")
+
+
+def _join(parts: Sequence[str], texts: Sequence[str]) -> str:
+    return "".join([part + text for part, text in zip(parts, (*texts, ""), strict=True)])
 
 
 def plan_for(database: Database, book: Book, subject: Subject, at_us: int) -> Plan | None:
@@ -93,9 +154,10 @@ def plan_for(database: Database, book: Book, subject: Subject, at_us: int) -> Pl
 
     The book must be current.
     """
-    key = _key(subject)
+    who, provider, model, requested = subject
+    key = id(who), provider, model, requested
     known: Plan | None = book.plans.get(key)
-    if known is None or not known.since_us <= at_us < known.until_us:
+    if known is None or known.home is not book.plans or not known.since_us <= at_us < known.until_us:
         known = _made(database, book, subject, at_us)
         if known is None:
             book.plans.pop(key, None)
@@ -104,26 +166,6 @@ def plan_for(database: Database, book: Book, subject: Subject, at_us: int) -> Pl
             book.plans.clear()
         book.plans[key] = known  # it keeps the attribution alive, so that its id stays its own
     return known
-
-
-def forget(book: Book, plan: Plan) -> None:
-    """Make it anew when it is asked for again: it was not as it said."""
-    book.plans.pop(plan.key, None)
-
-
-def _is_of(event: Event, subject: Subject) -> bool:
-    who, provider, model, requested = subject
-    return (
-        event.attribution is who
-        and event.model == model
-        and event.provider == provider
-        and event.requested_model == requested
-    )
-
-
-def _key(subject: Subject) -> tuple[Any, ...]:
-    who, provider, model, requested = subject
-    return id(who), provider, model, requested
 
 
 def _made(database: Database, book: Book, subject: Subject, at_us: int) -> Plan | None:
@@ -139,7 +181,10 @@ def _made(database: Database, book: Book, subject: Subject, at_us: int) -> Plan 
             return None
         since, until = max(since, start), until if end is None else min(until, end)
         terms.append(_term(database, rule, account))
-    return Plan(subject, sorted(terms), (since, until)) if terms else None
+    if not terms:
+        return None
+    kind = Plan if len({unit for _, unit, *_ in terms}) == 1 else MixedPlan
+    return kind(subject, sorted(terms), (since, until), book.plans)
 
 
 def _term(database: Database, rule: Rule, account: int) -> _Term:
@@ -150,46 +195,34 @@ def _term(database: Database, rule: Rule, account: int) -> _Term:
     return (account, UNITS_OF_BUDGETS.index(rule.budget.unit), rule.budget.limit or 0, low, min(high, MOST_PICO))
 
 
-Made = tuple[int, int, tuple[int | None, ...], str, Plan]
+Made = tuple[int, int, Amounts, str, Plan]
 """A hold that this process has made by a plan: its reservation's number, its moment, amounts, and places as JSON."""
 
 
 def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
     """As `holds.reserve`."""
     book = writer.book
-    if book.swept(ask.at_us) and (ask.fresh or holds.find(database, ask.key, ask.subject.who.org) is None):
+    key, subject, amounts, at_us, expires_us, gone, fresh, call, _ = ask
+    if book.swept(at_us) and (fresh or holds.find(database, key, subject.who.org) is None):
         book.current(database)
-        plan = plan_for(database, book, ask.subject, ask.at_us)
-        if plan is not None:
-            hold = _hold(database, book, plan, ask)
-            if hold is not None:
-                return hold
-            writer.restart(database)
+        plan = plan_for(database, book, subject, at_us)
+        holding = None if plan is None else plan.holding(amounts)
+        if plan is not None and holding is not None:
+            rows, places, moves = holding
+            run, changed = database.run, database.changed
+            before = changed()
+            database.run_many(HOLD, rows)
+            if changed() - before == len(plan.accounts):
+                org = subject.who.org
+                state: State = "dispatched" if gone else "held"
+                kept = to_json({**call, **names_of(subject)}) if call.get("context") else plan.call_text(call)
+                run(KEEP, (key, org, state, at_us, expires_us, *amounts, places, kept))
+                number = database.last_number()
+                run(ENTRY, (at_us, "reserve", number, None, moves))
+                book.remember((org, key), (number, at_us, amounts, places, plan))
+                return _held((key, org, state, amounts, at_us, expires_us))
+            writer.restart(database)  # some account has no room for it
     return holds.reserve(database, writer, ask)
-
-
-def _hold(database: Database, book: Book, plan: Plan, ask: Ask) -> Hold | None:
-    """The hold; None: some account has no room for it, and the transaction is to be begun again."""
-    key, subject, amounts, at_us, expires_us, gone, _, call, _ = ask
-    usd, tokens, calls = said = amounts
-    places, moves = plan.places, plan.held
-    for letter, unit in plan.units:
-        amount = said[unit]
-        if not amount or amount > _MOST_AMOUNT:  # a price that is not known, or nothing to hold here
-            return None
-        text = str(amount)
-        places, moves = places.replace(letter, text), moves.replace(letter, text)
-    rows = [(account, said[unit], limit) for account, unit, limit in plan.limits]
-    if database.many(HOLD, rows) != len(rows):
-        return None
-    org = subject.who.org
-    state: State = "dispatched" if gone else "held"
-    kept = to_json({**call, **names_of(subject)}) if call.get("context") else plan.call_text(call)
-    database.run(KEEP, (key, org, state, at_us, expires_us, usd, tokens, calls, places, kept))
-    number = database.last_number()
-    database.run(ENTRY, (at_us, "reserve", number, None, moves))
-    book.remember((org, key), (number, at_us, said, places, plan))
-    return Hold(key, org, state, amounts, at_us, expires_us)
 
 
 def settle(
@@ -198,38 +231,42 @@ def settle(
     """As `holds.settle`."""
     made: Made | None = writer.book.made.pop((org, key), None)
     if made is not None and len(entries) == 1:
-        became = _settle(database, writer, (key, org), made, entries[0].dated(made[1]), now_us)
-        if became is not None:
-            return became
+        if _settle(database, writer, (key, org), made, entries[0], now_us):
+            return ["added"]
         writer.restart(database)
     return holds.settle(database, writer, key, org, entries, now_us)
 
 
 def _settle(
     database: Database, writer: Writer, named: tuple[str, str], made: Made, entry: Prepared, now_us: int
-) -> list[Outcome] | None:
-    """What became of the event; None: something is out of the ordinary, and the transaction is to be begun again."""
-    event, book = entry.event, writer.book
-    number, _, freed, places, plan = made
+) -> bool:
+    """Whether the event is kept and posted; if not, the transaction is to be begun again."""
+    number, at_us, held, places, plan = made
+    entry, book = entry.dated(at_us), writer.book
+    event = entry.event
     book.current(database)
-    if book.plans.get(plan.key) is not plan or not _is_of(event, plan.subject):
-        other = plan_for(database, book, subject_of(event), event.at_us)
+    who, provider, model, requested = plan.subject
+    if (
+        plan.home is not book.plans
+        or event.attribution is not who
+        or event.model != model
+        or event.provider != provider
+        or event.requested_model != requested
+    ):
+        other = plan_for(database, book, subject_of(event), at_us)
         if other is None or other.accounts != plan.accounts:
-            return None
+            return False
         plan = other
-    database.run(END, (number, *named, places))
-    if not database.changes() or not writer.insert_new(database, entry):
-        return None
-    spent = amounts_of(event)
-    moves = plan.settled
-    for letter, unit in plan.units:
-        amount: int = spent[unit]  # type: ignore[assignment]
-        if not 0 <= amount <= _MOST_AMOUNT:
-            return None
-        moves = moves.replace(letter, str(freed[unit])).replace(_SPENT[unit], str(amount))
-    rows = [(account, spent[unit], freed[unit], low, high - spent[unit]) for account, unit, low, high in plan.marks]  # type: ignore[operator]
-    if database.many(SETTLE, rows) != len(rows):
-        forget(book, plan)
-        return None
-    database.run(ENTRY, (now_us, "settle", number, event.id, moves))
-    return ["added"]
+    posting = plan.posting(event, held)
+    if posting is None or not writer.insert_new(database, entry):
+        return False
+    rows, moves = posting
+    run, changed = database.run, database.changed
+    before = changed()
+    run(END, (number, *named, places))
+    database.run_many(SETTLE, rows)
+    if changed() - before != len(plan.accounts) + 1:
+        plan.home = None
+        return False
+    run(ENTRY, (now_us, "settle", number, event.id, moves))
+    return True

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from farthing.amounts import Amounts
 from farthing.errors import InputError
 from farthing.event import from_us
 from farthing.ledger.alerts import Alert, alert_of
 from farthing.ledger.engine import Database
 from farthing.ledger.sheet import ACTIVE, Book, Sheet, spent, subject_from
-from farthing.policy import Amounts, Budget, Rule, Rules, fits, key_fields, org_of
+from farthing.policy import Budget, Rule, Rules, fits, key_fields, org_of
 
 Change = Literal["added", "changed", "unchanged", "removed"]
 

@@ -81,7 +81,7 @@ def _shorten(database: Database, sealed: Sealed, segment: Segment, before_us: in
             stays = [write_segment(query, sealed.folder, rows, segment.org, step)]
             same(query, sealed.folder, stays, rows)
         publish(sealed.folder, stays[0].file)
-    with database:
+    with database.transaction():
         retire(database, [segment.file])
         step("expired in transaction")
         enlist(database, stays)

@@ -88,6 +88,7 @@ _MOST = 9_000_000_000_000_000
 """The greatest count of one row: a thousand such still add up in 64 bits."""
 
 _INT64 = 2**63 - 1
+_LEAST = -_INT64
 
 _SHORT = 256
 
@@ -142,34 +143,36 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
     correction = event.corrects is not None
     counts = event.usage_delta if correction else event.usage.counts
     take = counts.get
-    tokens: tuple[Quantity, ...] = (
-        take("input_tokens", 0),
-        take("output_tokens", 0),
-        take("cache_read_tokens", 0),
-        take("cache_write_tokens", 0),
-        take("output_reasoning_tokens", 0),
-    )
+    into = take("input_tokens", 0)
+    out = take("output_tokens", 0)
+    read = take("cache_read_tokens", 0)
+    wrote = take("cache_write_tokens", 0)
+    reasoned = take("output_reasoning_tokens", 0)
     units = None
     # Ordinary counts are not negative, so that one sum tells that none is too great, and all are whole.
-    whole = sum(tokens)
+    whole = into + out + read + wrote + reasoned
     if (
         correction
         or event.usage.problems
-        or len(counts) + tokens.count(0) != len(tokens)  # some have no column
+        or not counts.keys() <= _WITH_COLUMN
         or type(whole) is not int
         or whole > _MOST
     ):
-        tokens, units = _split(event.id, counts)
-    cost = event.cost_pico
-    for amount in (cost, event.reported_pico):
-        if amount is not None and not -_INT64 <= amount <= _INT64:
-            raise LedgerError(
-                f"event {event.id} costs {amount} picodollars: the ledger keeps at most {_INT64} (about $9,223,372) "
-                "in one event; check its counts and rates"
-            )
+        (into, out, read, wrote, reasoned), units = _split(event.id, counts)
+    cost, reported = event.cost_pico, event.reported_pico
+    if (cost and not _LEAST <= cost <= _INT64) or (reported and not _LEAST <= reported <= _INT64):
+        amount = max(cost or 0, reported or 0, key=abs)
+        raise LedgerError(
+            f"event {event.id} costs {amount} picodollars: the ledger keeps at most {_INT64} (about $9,223,372) in one "
+            "event; check its counts and rates"
+        )
     who = event.attribution
     row = _row(
-        *tokens,
+        into,
+        out,
+        read,
+        wrote,
+        reasoned,
         units,
         event,
         who,

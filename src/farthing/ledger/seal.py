@@ -106,7 +106,7 @@ def _keep_keys(database: Database, query: duck.Query, folder: Path, step: Step) 
     step("keys written")
     publish(folder, name)
     step("keys named")
-    with database:
+    with database.transaction():
         enlist(database, (), [(name, rows, last_id)])
     step("keys listed")
 
@@ -135,7 +135,7 @@ def _seal_part(database: Database, query: duck.Query, folder: Path, part: tuple[
     same(query, folder, [segment], f"SELECT * FROM taken {where}")
     publish(folder, segment.file)
     step("segment named")
-    with database:
+    with database.transaction():
         step("segment in transaction")
         enlist(database, [segment])
         with door_open(database):

@@ -209,6 +209,6 @@ def sweep(database: Database, folder: Path, *, grace_s: float = GRACE_S) -> int:
             path.unlink()
         gone.append((name,))
     if gone:
-        with database:
+        with database.transaction():
             database.many("DELETE FROM retired_files WHERE file = ?", gone)
     return len(gone)

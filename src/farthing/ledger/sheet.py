@@ -10,22 +10,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from farthing.amounts import amounts_of
 from farthing.event import Attribution, Event
 from farthing.ledger.alerts import OVER_ONE, Alert, Listener, alert_of
 from farthing.ledger.engine import Database
 from farthing.ledger.query import field_sql
 from farthing.ledger.sealed_spent import sealed_spent
-from farthing.policy import (
-    EACH,
-    Budget,
-    Refusal,
-    Rule,
-    Rules,
-    Subject,
-    amounts_of,
-    key_fields,
-    subject_of,
-)
+from farthing.policy import EACH, Budget, Refusal, Rule, Rules, Subject, key_fields, subject_of
 from farthing.windows import CALENDAR, Span
 
 _INT64 = 2**63 - 1

@@ -9,7 +9,7 @@ from typing import TypeVar
 from farthing.errors import LedgerBusy, LedgerError
 from farthing.event import Event, now_us
 from farthing.ledger import corrections, forks
-from farthing.ledger.engine import Database
+from farthing.ledger.engine import Database, translated
 from farthing.ledger.known import Known, by_id, by_key, corrections_in, days, original_of
 from farthing.ledger.rows import (
     COLUMNS,
@@ -57,7 +57,7 @@ class Writer:
         self.lock = threading.RLock()
         self._database = None
         self._writing = False
-        self._rows = 0
+        self._left = MEASURED_ROWS
         self._late: list[Work[object]] = []
         self._prices: set[str | None] = {None}  # those that are kept
         self._new_prices: set[str] = set()
@@ -85,30 +85,35 @@ class Writer:
                 if late is None:
                     raise LedgerBusy("the ledger is amid a transaction of this very thread: try again after it")
                 self._late.append(work)
+                self._left = 0
                 return late
             self._writing = True
             database = self._database or self.database
             kept = False
             try:
-                with database:
-                    answer = work(database)
+                database.begin()
+                answer = work(database)
+                database.commit()
                 kept = True
+            except database.fault as error:
+                raise translated(error, database.path) from error
             finally:
                 self._writing = False
                 if not kept:
                     self._forget()
-            if self._new_prices:
-                self._prices |= self._new_prices
-                self._new_prices.clear()
-            self._rows += 1
-            if self._late or self._rows >= MEASURED_ROWS:
+                    database.undo()
+            self._left -= 1
+            if self._left <= 0:
                 self._after()
         if self.book.alerts:
             self.book.announce()
         return answer
 
     def _after(self) -> None:
-        """Do what came meanwhile. The log is measured now and then."""
+        """Do what need not be done each time: remember the prices kept, do what came meanwhile, measure the log."""
+        self._left = MEASURED_ROWS
+        self._prices |= self._new_prices
+        self._new_prices.clear()
         late, self._late = self._late, []
         for work in late:
             try:
@@ -116,10 +121,8 @@ class Writer:
             except LedgerError as error:
                 self.faults += 1
                 self.last_fault = str(error)
-        if self._rows >= MEASURED_ROWS:
-            self._rows = 0
-            if self._grown is not None:
-                self._grown(self.database)
+        if self._grown is not None:
+            self._grown(self.database)
 
     def _forget(self) -> None:
         """The transaction is undone, and so is what was learned in it."""
@@ -132,7 +135,7 @@ class Writer:
         database.restart()
 
     def _write(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
-        self._rows += len(entries) - 1
+        self._left -= len(entries) - 1
         try:
             return self._insert_and_post(database, entries)
         except UnicodeEncodeError:
@@ -163,18 +166,20 @@ class Writer:
 
     def insert_new(self, database: Database, entry: Prepared) -> bool:
         """Keep one event, as `insert`, if it is new and corrects none; False: nothing was done."""
-        if entry.row[CORRECTS] is not None:
+        row = entry.row
+        if row[CORRECTS] is not None:
             return False
         sealed = self.known.look(database) if self.known is not None else None
         if sealed is not None and sealed.keys.runs and days(sealed, entry) is not None:
             return False
+        run, changes = database.run, database.changes
         try:
-            database.run(INSERT, entry.row)
+            run(INSERT, row)
         except (TypeError, OverflowError) as error:
-            raise LedgerError(f"{entry.row[ID]} has a value that the ledger cannot keep: {error}") from error
-        if not database.changes():
+            raise LedgerError(f"{row[ID]} has a value that the ledger cannot keep: {error}") from error
+        if not changes():
             return False
-        price_hash = entry.row[PRICE_HASH]
+        price_hash = row[PRICE_HASH]
         if price_hash is not None and price_hash not in self._prices:
             self._keep_prices(database, (entry,), ("added",))
         return True
@@ -262,6 +267,7 @@ class Writer:
         if new:
             database.many("INSERT INTO price_records VALUES (?, ?) ON CONFLICT DO NOTHING", list(new.items()))
             self._new_prices.update(new)
+            self._left = 0
 
     def close(self) -> None:
         """Let go of the file."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from farthing.amounts import amount_text
 from farthing.event import from_us, to_us
 from farthing.ledger.store import Filter, Question, Row, Store
 from farthing.money import PICO_PER_USD
-from farthing.policy import amount_text
 from farthing.reports.blocks import Bar, Cell, Column, Figures, Heading, Page, Span, Table
 from farthing.reports.breakdown import breakdown_table, footnotes
 from farthing.reports.currency import USD, Currency

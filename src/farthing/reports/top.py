@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from farthing.amounts import amount_text
 from farthing.event import to_us
 from farthing.ledger.policies import Standing
 from farthing.ledger.store import Filter, Question, Store
-from farthing.policy import amount_text
 from farthing.reports.blocks import Bar, Cell, Column, Figures, Heading, Page, Span, Spark, Table
 from farthing.reports.text import change, count, money, places_for, plural, share
 from farthing.totals import Totals
