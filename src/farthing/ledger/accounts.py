@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from farthing.amounts import Amounts
-from farthing.errors import InputError, LedgerError
+from farthing.errors import LedgerError
 from farthing.event import now_us
 from farthing.ledger import audit, controls, holds, plans, policies
 from farthing.ledger.alerts import Alert, Listener
@@ -106,9 +106,8 @@ class Accounts:
 
     def reserve(self, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
         """The hold; or the refusals, and nothing is held; or a Conflict: the key names a hold of other amounts."""
-        _must_fit(ask.amounts)
         try:
-            return self._writer.transact(lambda db: plans.reserve(db, self._writer, ask))
+            return self._writer.transact(plans.reserve, ask)
         except UnicodeEncodeError as error:
             raise LedgerError(f"a hold {ask.key!r} is for names that are no text: {error}") from error
 
@@ -120,12 +119,12 @@ class Accounts:
         """Keeps the events of a call, posts them and ends its hold, all or nothing; what became of each event."""
         prepared = [prepare(event, record) for event, record in entries]
         late: list[Outcome] = ["added"] * len(prepared)
-        writer, at = self._writer, now_us()
+        at = now_us()
         try:
-            return writer.transact(lambda db: plans.settle(db, writer, key, org, prepared, at), late=late)
+            return self._writer.transact(plans.settle, (key, org, prepared, at), late=late)
         except UnicodeEncodeError:
             clean = [cleaned(one) for one in prepared]
-            return writer.transact(lambda db: plans.settle(db, writer, key, org, clean, at), late=late)
+            return self._writer.transact(plans.settle, (key, org, clean, at), late=late)
 
     def release(self, key: str, org: str = "default") -> bool:
         """Whether the hold was freed: only one whose call never left can be."""
@@ -139,7 +138,6 @@ class Accounts:
         self, key: str, more: Amounts, org: str = "default", at_us: int | None = None
     ) -> Hold | tuple[Refusal, ...] | None:
         """The hold with more in it; the refusals, and it stays as it is; None where it does not stand any more."""
-        _must_fit(more)
         at = now_us() if at_us is None else at_us
         return self._writer.transact(lambda db: holds.top_up(db, self._writer, key, org, more, at))
 
@@ -232,15 +230,3 @@ def _log(alert: Alert) -> None:
 def _rule(row: tuple[Any, ...]) -> Rule:
     _, _, series, seen, latest, policy, _ = row
     return Rule(Budget.from_json(policy), series, seen, latest)
-
-
-def _must_fit(amounts: Amounts) -> None:
-    usd, tokens, calls = amounts
-    try:
-        fit = (
-            0 <= ((0 if usd is None else usd) | tokens | calls) < _INT64
-        )  # their bits put together; fractions have none
-    except TypeError:
-        fit = False
-    if not fit:
-        raise InputError(f"a hold of {amounts!r}: amounts must be whole numbers of 0 or more that fit 64 bits")

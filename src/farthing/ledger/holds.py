@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast
 
 from farthing.amounts import Amounts
+from farthing.errors import InputError
 from farthing.event import EMPTY, Event, new_id
 from farthing.ledger.engine import Database
 from farthing.ledger.rows import ID, Prepared, prepare, to_json
@@ -27,6 +28,7 @@ State = Literal["held", "dispatched", "settled", "released", "expired"]
 LOT = 100
 KEEP_US = 7 * 86_400 * 1_000_000
 """Ended holds are remembered so long, so that a repeated message finds them."""
+_INT64 = 2**63
 
 _FIND = "SELECT number, state, at_us, expires_us, usd, tokens, calls, holds, call FROM reservations"
 _OPEN = ("held", "dispatched")
@@ -95,6 +97,19 @@ class Conflict(NamedTuple):
     """The key is taken by a hold of other amounts, or in other budgets."""
 
     known: Hold
+
+
+def must_fit(amounts: Amounts) -> None:
+    """InputError where an amount is none."""
+    usd, tokens, calls = amounts
+    try:
+        fit = (
+            0 <= ((0 if usd is None else usd) | tokens | calls) < _INT64
+        )  # their bits put together; fractions have none
+    except TypeError:
+        fit = False
+    if not fit:
+        raise InputError(f"a hold of {amounts!r}: amounts must be whole numbers of 0 or more that fit 64 bits")
 
 
 def _places(known: Kept) -> Places:
@@ -261,6 +276,7 @@ def top_up(
     database: Database, writer: Writer, key: str, org: str, more: Amounts, now_us: int
 ) -> Hold | tuple[Refusal, ...] | None:
     """The hold with more in it; or the refusals, and it stays as it is. None: it does not stand any more."""
+    must_fit(more)
     known = _find(database, key, org)
     if known is None or known.state not in _OPEN:
         return None

@@ -16,8 +16,8 @@ from farthing.amounts import MOST_PICO, SPENT, UNITS_OF_BUDGETS, Amounts
 from farthing.event import Event
 from farthing.ledger import holds
 from farthing.ledger.engine import Database
-from farthing.ledger.holds import KEEP, Ask, Conflict, Hold, State, names_of
-from farthing.ledger.rows import Prepared, to_json
+from farthing.ledger.holds import KEEP, Ask, Conflict, Hold, State, must_fit, names_of
+from farthing.ledger.rows import AT, Prepared, to_json
 from farthing.ledger.sheet import Book
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
@@ -56,8 +56,8 @@ _Term = tuple[int, int, int, int, int]
 class Plan:
     """The accounts of one caller and model, in the order of their numbers, while `since_us <= at < until_us`.
 
-    All of them count in one unit: the ordinary case. home: the plans of the book that it is of; with others there, or
-    None, it is void.
+    All of them count in one unit: the ordinary case. home, key: the plans of the book that it is of, and its place
+    there; a book with other plans has learned better.
     """
 
     __slots__ = (
@@ -65,9 +65,11 @@ class Plan:
         "held",
         "highs",
         "home",
+        "key",
         "limits",
         "lows",
         "names_json",
+        "org",
         "places",
         "settled",
         "since_us",
@@ -76,9 +78,11 @@ class Plan:
         "until_us",
     )
 
-    def __init__(self, subject: Subject, terms: Sequence[_Term], span: tuple[int, int], home: object) -> None:
+    def __init__(self, subject: Subject, terms: Sequence[_Term], span: tuple[int, int]) -> None:
         self.subject = subject
-        self.home = home
+        self.org = subject.who.org
+        self.home: dict[Any, Plan] = {}
+        self.key: Any = None
         self.unit = terms[0][1]
         self.accounts, self.limits, self.lows, self.highs = ([term[n] for term in terms] for n in (0, 2, 3, 4))
         self.since_us, self.until_us = span
@@ -105,6 +109,8 @@ class Plan:
     def call_text(self, call: Mapping[str, Any]) -> str:
         """What an event can be made of, should the call's end never be heard of."""
         get = call.get
+        if get("context"):
+            return to_json({**call, **names_of(self.subject)})
         into, out = get("input"), get("output")
         if into is None:
             into = "null"
@@ -118,8 +124,8 @@ class MixedPlan(Plan):
 
     __slots__ = ("units",)
 
-    def __init__(self, subject: Subject, terms: Sequence[_Term], span: tuple[int, int], home: object) -> None:
-        super().__init__(subject, terms, span, home)
+    def __init__(self, subject: Subject, terms: Sequence[_Term], span: tuple[int, int]) -> None:
+        super().__init__(subject, terms, span)
         self.units = [term[1] for term in terms]
 
     def holding(self, amounts: Amounts) -> tuple[Rows, str, str] | None:
@@ -157,13 +163,14 @@ def plan_for(database: Database, book: Book, subject: Subject, at_us: int) -> Pl
     who, provider, model, requested = subject
     key = id(who), provider, model, requested
     known: Plan | None = book.plans.get(key)
-    if known is None or known.home is not book.plans or not known.since_us <= at_us < known.until_us:
+    if known is None or not known.since_us <= at_us < known.until_us:
         known = _made(database, book, subject, at_us)
         if known is None:
             book.plans.pop(key, None)
             return None
         if len(book.plans) >= _KNOWN:
             book.plans.clear()
+        known.home, known.key = book.plans, key
         book.plans[key] = known  # it keeps the attribution alive, so that its id stays its own
     return known
 
@@ -184,7 +191,7 @@ def _made(database: Database, book: Book, subject: Subject, at_us: int) -> Plan 
     if not terms:
         return None
     kind = Plan if len({unit for _, unit, *_ in terms}) == 1 else MixedPlan
-    return kind(subject, sorted(terms), (since, until), book.plans)
+    return kind(subject, sorted(terms), (since, until))
 
 
 def _term(database: Database, rule: Rule, account: int) -> _Term:
@@ -203,6 +210,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     """As `holds.reserve`."""
     book = writer.book
     key, subject, amounts, at_us, expires_us, gone, fresh, call, _ = ask
+    must_fit(amounts)
     if book.swept(at_us) and (fresh or holds.find(database, key, subject.who.org) is None):
         book.current(database)
         plan = plan_for(database, book, subject, at_us)
@@ -213,10 +221,9 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
             before = changed()
             database.run_many(HOLD, rows)
             if changed() - before == len(plan.accounts):
-                org = subject.who.org
+                org = plan.org
                 state: State = "dispatched" if gone else "held"
-                kept = to_json({**call, **names_of(subject)}) if call.get("context") else plan.call_text(call)
-                run(KEEP, (key, org, state, at_us, expires_us, *amounts, places, kept))
+                run(KEEP, (key, org, state, at_us, expires_us, *amounts, places, plan.call_text(call)))
                 number = database.last_number()
                 run(ENTRY, (at_us, "reserve", number, None, moves))
                 book.remember((org, key), (number, at_us, amounts, places, plan))
@@ -225,10 +232,9 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     return holds.reserve(database, writer, ask)
 
 
-def settle(
-    database: Database, writer: Writer, key: str, org: str, entries: Sequence[Prepared], now_us: int
-) -> list[Outcome]:
-    """As `holds.settle`."""
+def settle(database: Database, writer: Writer, ended: tuple[str, str, Sequence[Prepared], int]) -> list[Outcome]:
+    """As `holds.settle` of the key, its organisation, the entries and the moment."""
+    key, org, entries, now_us = ended
     made: Made | None = writer.book.made.pop((org, key), None)
     if made is not None and len(entries) == 1:
         if _settle(database, writer, (key, org), made, entries[0], now_us):
@@ -242,8 +248,9 @@ def _settle(
 ) -> bool:
     """Whether the event is kept and posted; if not, the transaction is to be begun again."""
     number, at_us, held, places, plan = made
-    entry, book = entry.dated(at_us), writer.book
-    event = entry.event
+    if entry.row[AT] != at_us:
+        entry = entry.dated(at_us)
+    event, book = entry.event, writer.book
     book.current(database)
     who, provider, model, requested = plan.subject
     if (
@@ -266,7 +273,7 @@ def _settle(
     run(END, (number, *named, places))
     database.run_many(SETTLE, rows)
     if changed() - before != len(plan.accounts) + 1:
-        plan.home = None
+        book.plans.pop(plan.key, None)  # it was not as it said: made anew when it is asked for again
         return False
     run(ENTRY, (now_us, "settle", number, event.id, moves))
     return True

@@ -101,27 +101,26 @@ class Prepared:
     Made ready by another process it has come without its event, which is then made of the row by whoever asks for it.
     """
 
-    __slots__ = ("_event", "price_record", "row")
+    __slots__ = ("event", "price_record", "row")
+    event: Event
 
     def __init__(self, row: tuple[Any, ...], price_record: str | None, event: Event | None = None) -> None:
         self.row = row
         self.price_record = price_record
-        self._event = event
+        if event is not None:
+            self.event = event
 
-    @property
-    def event(self) -> Event:
-        """The event whose row it is."""
-        if self._event is None:
-            self._event = to_event(self.row)
-        return self._event
+    def __getattr__(self, name: str) -> Event:
+        """The event whose row it is; called where it is not set."""
+        if name != "event":
+            raise AttributeError(name)
+        self.event = to_event(self.row)
+        return self.event
 
     def dated(self, at_us: int) -> Prepared:
         """The entry, its event dated so."""
-        row = self.row
-        if row[AT] == at_us:
-            return self
-        event = None if self._event is None else _dated(self._event, at_us=at_us)
-        return Prepared((*row[:AT], at_us, *row[AT + 1 :]), self.price_record, event)
+        row = (*self.row[:AT], at_us, *self.row[AT + 1 :])
+        return Prepared(row, self.price_record, _dated(self.event, at_us=at_us))
 
     def keyed(self, dedupe_key: str) -> Prepared:
         """The entry under another dedupe key."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 from farthing.errors import LedgerBusy, LedgerError
 from farthing.event import Event, now_us
@@ -30,10 +30,11 @@ from farthing.ledger.sheet import Book
 from farthing.ledger.store import Outcome
 
 Answer = TypeVar("Answer")
+Given = TypeVar("Given")
 Work = Callable[[Database], Answer]
-_LISTED = ", ".join(f'"{name}"' for name in COLUMNS)
+_LISTED = ",".join(COLUMNS)  # without quotes: that many letters less for each statement to be recognised by
 SELECT = f"SELECT {_LISTED} FROM events"
-INSERT = f"INSERT INTO events ({_LISTED}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
+INSERT = f"INSERT INTO events ({_LISTED}) VALUES ({','.join('?' * len(COLUMNS))}) ON CONFLICT DO NOTHING"
 
 MEASURED_ROWS = 32
 """The write-ahead log is measured after so many rows, each of which makes it some ten pages longer at most."""
@@ -74,9 +75,16 @@ class Writer:
         """Keep the entries, in one transaction: what became of each. Nothing is kept where an error is raised."""
         return self.transact(lambda database: self._write(database, entries), late=["added"] * len(entries))
 
-    def transact(self, work: Work[Answer], *, late: Answer | None = None) -> Answer:
+    @overload
+    def transact(self, work: Work[Answer], *, late: Answer | None = None) -> Answer: ...
+    @overload
+    def transact(
+        self, work: Callable[[Database, Writer, Given], Answer], given: Given, *, late: Answer | None = None
+    ) -> Answer: ...
+    def transact(self, work: Callable[..., Answer], given: Any = None, *, late: Answer | None = None) -> Answer:
         """What `work` gives, done in one transaction; nothing of it is kept where it raises.
 
+        given: work for which a closure would be dear gets it, after the writer.
         late: the answer where this very thread is amid a transaction (a signal handler, a finalizer): the work is then
         done right after it. Work that cannot wait: LedgerBusy.
         """
@@ -84,7 +92,7 @@ class Writer:
             if self._writing:
                 if late is None:
                     raise LedgerBusy("the ledger is amid a transaction of this very thread: try again after it")
-                self._late.append(work)
+                self._late.append(work if given is None else lambda database: work(database, self, given))
                 self._left = 0
                 return late
             self._writing = True
@@ -92,7 +100,7 @@ class Writer:
             kept = False
             try:
                 database.begin()
-                answer = work(database)
+                answer = work(database) if given is None else work(database, self, given)
                 database.commit()
                 kept = True
             except database.fault as error:
