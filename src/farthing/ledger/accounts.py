@@ -110,6 +110,9 @@ class Accounts:
             return self._writer.transact(plans.reserve, ask)
         except UnicodeEncodeError as error:
             raise LedgerError(f"a hold {ask.key!r} is for names that are no text: {error}") from error
+        except TypeError:
+            holds.must_fit(ask.amounts)
+            raise
 
     def dispatch(self, key: str, org: str = "default") -> State | None:
         """The call has left: the state it is in now; None where no such hold is known."""

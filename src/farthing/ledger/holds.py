@@ -137,13 +137,14 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
 
     The same key again: the hold that it named, or a Conflict where the amounts or the budgets differ.
     """
+    must_fit(ask.amounts)
     book = writer.book
     if not ask.fresh and (known := _find(database, ask.key, ask.subject.who.org)) is not None:
         return _again(database, book, known, ask)
-    if not book.swept(ask.at_us):
+    if not book.swept_us <= ask.at_us < book.swept_us + SWEEP_US:
         expire(database, writer, ask.at_us)
         _prune(database, book, ask.at_us)
-        book.next_sweep_us = ask.at_us + SWEEP_US
+        book.swept_us = ask.at_us
     rules = book.current(database)
     covering = rules.covering(ask.subject)
     sheet = Sheet(database, book, ask.at_us)

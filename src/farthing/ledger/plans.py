@@ -16,9 +16,9 @@ from farthing.amounts import MOST_PICO, SPENT, UNITS_OF_BUDGETS, Amounts
 from farthing.event import Event
 from farthing.ledger import holds
 from farthing.ledger.engine import Database
-from farthing.ledger.holds import KEEP, Ask, Conflict, Hold, State, must_fit, names_of
+from farthing.ledger.holds import KEEP, Ask, Conflict, Hold, State, names_of
 from farthing.ledger.rows import AT, Prepared, to_json
-from farthing.ledger.sheet import Book
+from farthing.ledger.sheet import SWEEP_US, Book
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
 from farthing.policy import Refusal, Rule, Subject, subject_of, unfit
@@ -92,7 +92,7 @@ class Plan:
     def holding(self, amounts: Amounts) -> tuple[Rows, str, str] | None:
         """What `HOLD` takes; the places and the moves as JSON. None: an amount is not as those of ordinary calls."""
         amount = amounts[self.unit]
-        if not amount or amount > _MOST_AMOUNT:  # a price that is not known, or nothing to hold here
+        if not amount:  # a price that is not known, or nothing to hold here
             return None
         text = f"{amount}"
         return zip(self.accounts, repeat(amount), self.limits), text.join(self.places), text.join(self.held)
@@ -131,7 +131,7 @@ class MixedPlan(Plan):
     def holding(self, amounts: Amounts) -> tuple[Rows, str, str] | None:
         """As of a plan with one unit."""
         each = [amounts[unit] or 0 for unit in self.units]
-        if not 0 < min(each) <= max(each) <= _MOST_AMOUNT:
+        if 0 in each:
             return None
         texts = [f"{amount}" for amount in each]
         return zip(self.accounts, each, self.limits, strict=True), _join(self.places, texts), _join(self.held, texts)
@@ -210,8 +210,12 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     """As `holds.reserve`."""
     book = writer.book
     key, subject, amounts, at_us, expires_us, gone, fresh, call, _ = ask
-    must_fit(amounts)
-    if book.swept(at_us) and (fresh or holds.find(database, key, subject.who.org) is None):
+    usd, tokens, calls = amounts
+    if (
+        book.swept_us <= at_us < book.swept_us + SWEEP_US
+        and 0 <= (usd or 0) | tokens | calls <= _MOST_AMOUNT  # their bits together: none is negative or too great
+        and (fresh or holds.find(database, key, subject.who.org) is None)
+    ):
         book.current(database)
         plan = plan_for(database, book, subject, at_us)
         holding = None if plan is None else plan.holding(amounts)

@@ -73,7 +73,7 @@ class Book:
 
     def __init__(self) -> None:
         self.rules = Rules()
-        self.next_sweep_us = 0
+        self.swept_us = -SWEEP_US  # when holds that are due were last looked for
         self.pruned = 0  # the last reservation that was looked at for being forgotten
         self.listeners: tuple[Listener, ...] = ()
         self.plans: dict[Any, Any] = {}  # of plans.py
@@ -106,10 +106,6 @@ class Book:
         self.generation = generation
         self._ids = {}
         self.plans = {}
-
-    def swept(self, at_us: int) -> bool:
-        """Whether holds that are due were looked for lately."""
-        return self.next_sweep_us - SWEEP_US <= at_us < self.next_sweep_us
 
     def forget(self) -> None:
         """A transaction was undone: what was learned in it is not so."""
