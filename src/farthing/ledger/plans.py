@@ -227,10 +227,10 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
             if changed() - before == len(plan.accounts):
                 org = plan.org
                 state: State = "dispatched" if gone else "held"
-                run(KEEP, (key, org, state, at_us, expires_us, *amounts, places, plan.call_text(call)))
+                run(KEEP, (key, org, state, at_us, expires_us, usd, tokens, calls, places, plan.call_text(call)))
                 number = database.last_number()
                 run(ENTRY, (at_us, "reserve", number, None, moves))
-                book.remember((org, key), (number, at_us, amounts, places, plan))
+                book.remember((key, org), (number, at_us, amounts, places, plan))
                 return _held((key, org, state, amounts, at_us, expires_us))
             writer.restart(database)  # some account has no room for it
     return holds.reserve(database, writer, ask)
@@ -239,9 +239,10 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
 def settle(database: Database, writer: Writer, ended: tuple[str, str, Sequence[Prepared], int]) -> list[Outcome]:
     """As `holds.settle` of the key, its organisation, the entries and the moment."""
     key, org, entries, now_us = ended
-    made: Made | None = writer.book.made.pop((org, key), None)
+    named = key, org
+    made: Made | None = writer.book.made.pop(named, None)
     if made is not None and len(entries) == 1:
-        if _settle(database, writer, (key, org), made, entries[0], now_us):
+        if _settle(database, writer, named, made, entries[0], now_us):
             return ["added"]
         writer.restart(database)
     return holds.settle(database, writer, key, org, entries, now_us)
@@ -274,7 +275,8 @@ def _settle(
     rows, moves = posting
     run, changed = database.run, database.changed
     before = changed()
-    run(END, (number, *named, places))
+    key, org = named
+    run(END, (number, key, org, places))
     database.run_many(SETTLE, rows)
     if changed() - before != len(plan.accounts) + 1:
         book.plans.pop(plan.key, None)  # it was not as it said: made anew when it is asked for again

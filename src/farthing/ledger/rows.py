@@ -140,7 +140,8 @@ def to_json(value: Any) -> str:
 def prepare(event: Event, price_record: str | None) -> Prepared:
     """The event as a row. LedgerError where a number does not fit into the ledger's 64 bits."""
     correction = event.corrects is not None
-    counts = event.usage_delta if correction else event.usage.counts
+    usage = event.usage
+    counts, problems = event.usage_delta if correction else usage.counts, usage.problems
     take = counts.get
     into = take("input_tokens", 0)
     out = take("output_tokens", 0)
@@ -150,13 +151,7 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
     units = None
     # Ordinary counts are not negative, so that one sum tells that none is too great, and all are whole.
     whole = into + out + read + wrote + reasoned
-    if (
-        correction
-        or event.usage.problems
-        or not counts.keys() <= _WITH_COLUMN
-        or type(whole) is not int
-        or whole > _MOST
-    ):
+    if correction or problems or not counts.keys() <= _WITH_COLUMN or type(whole) is not int or whole > _MOST:
         (into, out, read, wrote, reasoned), units = _split(event.id, counts)
     cost, reported = event.cost_pico, event.reported_pico
     if (cost and not _LEAST <= cost <= _INT64) or (reported and not _LEAST <= reported <= _INT64):
@@ -177,8 +172,8 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
         who,
         _metadata(who.metadata) if who.metadata else None,
         to_json(event.context) if event.context else None,
-        to_json(_texts(event.usage.counts)) if correction else None,
-        to_json(event.usage.problems) if event.usage.problems else None,
+        to_json(_texts(usage.counts)) if correction else None,
+        to_json(problems) if problems else None,
         to_json(event.fingerprints) if event.fingerprints else None,
     )
     return Prepared(row, price_record, event)

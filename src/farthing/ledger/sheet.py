@@ -77,7 +77,7 @@ class Book:
         self.pruned = 0  # the last reservation that was looked at for being forgotten
         self.listeners: tuple[Listener, ...] = ()
         self.plans: dict[Any, Any] = {}  # of plans.py
-        self.made: dict[tuple[str, str], Any] = {}  # (org, key): holds made here and not ended; of plans.py
+        self.made: dict[tuple[str, str], Any] = {}  # (key, org): holds made here and not ended; of plans.py
         self.generation = "0"
         self._moment: object = None  # of the database, as of which the rules are current
         self._ids: dict[Place, int] = {}
