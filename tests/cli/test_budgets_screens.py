@@ -297,6 +297,7 @@ def test_a_file_is_applied_with_its_plan(run: Run, read: Run, tmp_path: Path) ->
         ("[[budgets]]\nusd=5\n[[budgets]]\nusd=6\n", "give one of them another name"),
         ("[[budgets]]\nusd=5\nwindow='day'", "unknown key 'budgets[0].window'"),
         ("[[agents]]\ncritical=true", "needs a `name`"),
+        ("[[agents]]\nname='a'\n[[agents]]\nname='a'\ncritical=true", "b.toml: agents[1]: a second agent 'a'"),
         ("[budgets]\nusd=5", "must be a list of tables"),
     ],
 )
@@ -354,6 +355,24 @@ def test_agents_are_paused_and_go_on(run: Run, read: Run) -> None:
     assert "All agents" not in run("agents").output
     for args in (("pause",), ("pause", "a", "--noncritical"), ("pause", "a", "--until", "2020-01-01")):
         assert run("agents", *args, ok=False).exit_code == 1
+
+
+def test_what_is_not_said_of_an_agent_stays(run: Run, read: Run) -> None:
+    """Another owner leaves an agent critical, and another rank leaves it its owner; nothing said is refused."""
+
+    def stands() -> tuple[bool, str | None]:
+        (one,) = read("agents")
+        return one["critical"], one["owner"]
+
+    run("agents", "set", "pager", "--critical", "--owner", "ann")
+    run("agents", "set", "pager", "--owner", "bob")
+    assert stands() == (True, "bob")
+    run("agents", "set", "pager", "--ordinary")
+    assert stands() == (False, "bob")
+    assert "say --critical, --ordinary or --owner" in run("agents", "set", "pager", ok=False).output
+    assert stands() == (False, "bob")
+    run("agents", "set", "pager", "--owner", "")
+    assert stands() == (False, None)
 
 
 def test_a_pause_reaches_a_running_process(run: Run, tmp_path: Path) -> None:

@@ -85,12 +85,14 @@ def said(budget: Budget, name: str) -> str:
     return "none" if value is None else str(value)
 
 
-def plan_agents(known: Iterable[Control], rows: Iterable[Mapping[str, Any]]) -> list[AgentStep]:
-    """What declaring these agents would do."""
+def plan_agents(known: Iterable[Control], rows: Iterable[Mapping[str, Any]], where: str = "agents") -> list[AgentStep]:
+    """What declaring these agents would do, where `where` is. Two of one name: ConfigError with the row."""
     ranks = {(word.org, word.name): word for word in known if word.kind == "rank"}
-    steps = []
-    for row in rows:
+    steps: list[AgentStep] = []
+    for i, row in enumerate(rows):
         org, critical = row.get("org", "default"), bool(row.get("critical"))
+        if any((step.org, step.name) == (org, row["name"]) for step in steps):
+            raise ConfigError(f"{where}[{i}]: a second agent {row['name']!r}: say all about it in one place")
         old = ranks.get((org, row["name"]))
         same = old is not None and (old.action == "critical", old.reason) == (critical, row.get("owner"))
         steps.append(

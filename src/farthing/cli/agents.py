@@ -157,15 +157,22 @@ def resume(app: App, agent: str | None, noncritical: bool, org: str | None, by: 
 
 @agents.command("set")
 @click.argument("agent")
-@click.option("--critical/--ordinary", default=False, help="Whether `pause --noncritical` spares it.")
-@click.option("--owner", help="Who answers for it.")
+@click.option("--critical/--ordinary", default=None, help="Whether `pause --noncritical` spares it.")
+@click.option("--owner", help="Who answers for it; '' for nobody.")
 @org_option
 @by_option
 @shared_options
 @pass_app
-def set_(app: App, agent: str, critical: bool, owner: str | None, org: str | None, by: str | None) -> None:
-    """Say whether an agent is critical, and who answers for it."""
+def set_(app: App, agent: str, critical: bool | None, owner: str | None, org: str | None, by: str | None) -> None:
+    """Say whether an agent is critical, and who answers for it. What is not said stays as it was."""
+    if critical is None and owner is None:
+        raise InputError(f"agent {agent!r}: nothing to set; say --critical, --ordinary or --owner")
     with guard_of(app) as (guard, _):
+        ranks = (w for w in guard.people.all() if (w.org, w.kind, w.name) == (org or "default", "rank", agent))
+        if (said := next(ranks, None)) is not None:
+            critical = said.action == "critical" if critical is None else critical
+            owner = said.reason if owner is None else owner
+        critical, owner = bool(critical), owner or None
         guard.people.set_critical(agent, critical, owner=owner, by=by, org=org)
     page = Page()
     page.line(Span(agent, "strong"), f": {'critical' if critical else 'ordinary'}{f', owner {owner}' if owner else ''}")

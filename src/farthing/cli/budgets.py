@@ -249,7 +249,7 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
     with guard_of(app) as (guard, _):
         wanted = budgets_of(rows, f"{file}: budgets" if file else "budgets", guard.make)
         steps = plan(guard.budgets(), wanted, prune=prune)
-        ranks = plan_agents(guard.people.all(), agents)
+        ranks = plan_agents(guard.people.all(), agents, f"{file}: agents" if file else "agents")
         if not dry_run:
             for step in steps:
                 if step.action in ("add", "change"):
