@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import math
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from farthing.amounts import Amounts
+from farthing.errors import InputError
 from farthing.event import Attribution, Event, new_id, now_us
-from farthing.ledger import Store, open_ledger
+from farthing.ledger import Store, open_ledger, plans
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Hold
+from farthing.ledger.rows import MOST_COUNT
 from farthing.policy import Subject, make_budget
 
 WHO = Attribution(agent="writer")
@@ -28,12 +35,27 @@ def two(tmp_path: Path) -> Iterator[tuple[Store, Store]]:
         yield here, there
 
 
-def reserve(store: Store, usd: int) -> str | None:
+def reserve(store: Store, usd: int, tokens: int = 5, calls: int = 1) -> str | None:
     """The key of a hold; None: it was refused."""
     key, at = new_id(), now_us()
     subject = Subject(WHO, "openai", "gpt-5")
-    found = store.accounts.reserve(Ask(key, subject, Amounts(usd, 5, 1), at, at + 600_000_000, True, True))
+    found = store.accounts.reserve(Ask(key, subject, Amounts(usd, tokens, calls), at, at + 600_000_000, True, True))
     return key if isinstance(found, Hold) else None
+
+
+def budgets_of(store: Store, *units: str) -> None:
+    """A budget in each unit, with room for any call, and 1 of each held."""
+    for unit in units:
+        store.accounts.put(make_budget(None, name=unit, **{unit: 1_000_000}))
+    assert reserve(store, 1, 1, 1)  # opens the accounts, and looks for holds that are due
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The queries that are made from here on."""
+    asked: list[str] = []
+    rows = Database.rows
+    monkeypatch.setattr(Database, "rows", lambda self, sql, values=(): asked.append(sql) or rows(self, sql, values))
+    return asked
 
 
 def settle(store: Store, key: str, made: Event) -> None:
@@ -54,12 +76,41 @@ def test_the_quick_way_reads_no_account(two: tuple[Store, Store], monkeypatch: p
     """A hold for which there is room is made without a query; one for which there is none is refused as ever."""
     here, _ = two
     assert reserve(here, 10)
-    asked: list[str] = []
-    rows = Database.rows
-    monkeypatch.setattr(Database, "rows", lambda self, sql, values=(): asked.append(sql) or rows(self, sql, values))
+    asked = watched(monkeypatch)
     assert reserve(here, 10) and not asked
     assert reserve(here, 1000) is None and asked
     assert stands(here) == {"w": (0, 21)}
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_budgets_in_several_units(
+    tmp_path: Path, make_event: Make, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    """The quick way makes no query; where there are no plans the slow way is gone, and comes to the same."""
+    with open_ledger(tmp_path / "ledger.db") as store:
+        budgets_of(store, "usd", "tokens", "calls")
+        if not quick:
+            monkeypatch.setattr(plans, "plan_for", lambda *_: None)
+        key, one = reserve(store, 10, 20, 2), made(make_event, 7)
+        assert key
+        settle(store, key, one)
+        asked = watched(monkeypatch)
+        again, other = reserve(store, 30, 40, 3), made(make_event, 8)
+        assert again
+        settle(store, again, other)
+        assert bool(asked) is not quick
+        monkeypatch.undo()
+        tokens = sum(one.usage.counts[name] for name in ("input_tokens", "output_tokens"))
+        assert stands(store) == {"usd": (15, 1), "tokens": (2 * tokens, 1), "calls": (2, 1)}
+        found = store._writer.database.rows(  # type: ignore[attr-defined]
+            "SELECT moves FROM entries WHERE kind IN ('reserve', 'settle') ORDER BY seq"
+        )
+        assert [json.loads(moves) for (moves,) in found[1:]] == [
+            [[1, 0, 10, 0], [2, 0, 20, 0], [3, 0, 2, 0]],
+            [[1, 7, -10, 0], [2, tokens, -20, 0], [3, 1, -2, 0]],
+            [[1, 0, 30, 0], [2, 0, 40, 0], [3, 0, 3, 0]],
+            [[1, 8, -30, 0], [2, tokens, -40, 0], [3, 1, -3, 0]],
+        ]
 
 
 def test_what_another_holds_leaves_no_room(two: tuple[Store, Store]) -> None:
@@ -115,3 +166,37 @@ def test_each_threshold_is_told_once(two: tuple[Store, Store], make_event: Make)
         settle(store, key, made(make_event, usd))
     assert told == ["threshold:0.8"]
     assert stands(here)["w"][0] == 951
+
+
+NO_AMOUNTS = (True, False, 1.0, 0.0, math.nan, math.inf, -1, 2**63, Decimal(3), Decimal(0), "5", "")
+
+
+@pytest.mark.parametrize("units", [("usd",), ("tokens",), ("calls",), ("usd", "tokens", "calls")], ids="+".join)
+def test_what_is_no_amount_is_refused(tmp_path: Path, units: tuple[str, ...]) -> None:
+    """InputError, and nothing is held, whichever unit the budgets count in; the next hold is made."""
+    with open_ledger(tmp_path / "ledger.db") as store:
+        budgets_of(store, *units)
+        for place, bad in itertools.product(range(3), NO_AMOUNTS):
+            amounts: list[Any] = [5, 5, 5]
+            amounts[place] = bad
+            with pytest.raises(InputError, match="whole numbers"):
+                reserve(store, *amounts)
+        assert reserve(store, 5, 5, 5)
+        assert stands(store) == dict.fromkeys(units, (0, 6))
+
+
+@pytest.mark.parametrize("tokens", [MOST_COUNT + 1, 2**63 - 1])
+def test_a_hold_is_of_no_more_tokens_than_an_event_can_have(tmp_path: Path, tokens: int) -> None:
+    """Never heard of again, it could not be posted as estimated, and no hold could be made after it."""
+    with open_ledger(tmp_path / "ledger.db") as store:
+        budgets_of(store, "calls")
+        with pytest.raises(InputError, match=f"a hold of {tokens} tokens"):
+            reserve(store, 5, tokens, 1)
+        key = reserve(store, 5, MOST_COUNT, 1)
+        assert key
+        with pytest.raises(InputError, match=f"a hold of {MOST_COUNT + 1} tokens"):
+            store.accounts.top_up(key, Amounts(0, 1, 0))
+        with pytest.raises(InputError, match="whole numbers"):
+            store.accounts.top_up(key, Amounts(2**63 - 5, 0, 0))
+        store.accounts.expire(now_us() + 10**12)
+        assert stands(store) == {"calls": (2, 0)}

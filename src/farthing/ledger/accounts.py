@@ -23,7 +23,6 @@ from farthing.ledger.store import Entry, Outcome
 from farthing.ledger.writer import Writer
 from farthing.policy import Budget, Refusal, Rule, Rules, Subject
 
-_INT64 = 2**63
 LOG = logging.getLogger("farthing.budgets")
 
 
@@ -110,9 +109,6 @@ class Accounts:
             return self._writer.transact(plans.reserve, ask)
         except UnicodeEncodeError as error:
             raise LedgerError(f"a hold {ask.key!r} is for names that are no text: {error}") from error
-        except TypeError:
-            holds.must_fit(ask.amounts)
-            raise
 
     def dispatch(self, key: str, org: str = "default") -> State | None:
         """The call has left: the state it is in now; None where no such hold is known."""

@@ -15,7 +15,7 @@ from farthing.amounts import Amounts
 from farthing.errors import InputError
 from farthing.event import EMPTY, Event, new_id
 from farthing.ledger.engine import Database
-from farthing.ledger.rows import ID, Prepared, prepare, to_json
+from farthing.ledger.rows import ID, MOST_COUNT, Prepared, prepare, to_json
 from farthing.ledger.sheet import SWEEP_US, Book, Line, Sheet, record_alert, refusal_of, subject_from
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
@@ -100,16 +100,13 @@ class Conflict(NamedTuple):
 
 
 def must_fit(amounts: Amounts) -> None:
-    """InputError where an amount is none."""
+    """InputError where an amount is none, or more tokens than an event can have: what is held may become one."""
     usd, tokens, calls = amounts
-    try:
-        fit = (
-            0 <= ((0 if usd is None else usd) | tokens | calls) < _INT64
-        )  # their bits put together; fractions have none
-    except TypeError:
-        fit = False
-    if not fit:
+    whole = type(tokens) is type(calls) is int and (usd is None or type(usd) is int)
+    if not whole or not 0 <= (usd or 0) | tokens | calls < _INT64:  # their bits together: none is negative or too great
         raise InputError(f"a hold of {amounts!r}: amounts must be whole numbers of 0 or more that fit 64 bits")
+    if tokens > MOST_COUNT:
+        raise InputError(f"a hold of {tokens} tokens: the ledger keeps counts up to {MOST_COUNT}")
 
 
 def _places(known: Kept) -> Places:
@@ -288,6 +285,7 @@ def top_up(
     ask = Ask(key, subject, more, known.at_us, known.expires_us)
     usd = None if known.usd is None or more.usd is None else known.usd + more.usd
     raised = Amounts(usd, known.tokens + more.tokens, known.calls + more.calls)
+    must_fit(raised)
     lines, refusals = _weigh(sheet, covering, ask, raised._replace(usd=usd or more.usd))
     if _tell(sheet, refusals):
         sheet.flush("open")

@@ -17,15 +17,15 @@ from farthing.event import Event
 from farthing.ledger import holds
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import KEEP, Ask, Conflict, Hold, State, names_of
-from farthing.ledger.rows import AT, Prepared, to_json
+from farthing.ledger.rows import AT, MOST_COUNT, Prepared, to_json
 from farthing.ledger.sheet import SWEEP_US, Book
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
 from farthing.policy import Refusal, Rule, Subject, subject_of, unfit
 
 _KNOWN = 4096
-_MOST_AMOUNT = 10**17
-"""Of one call: $100,000. Sums of up to `MOST_PICO` then stay within 64 bits."""
+_MOST_AMOUNT = MOST_COUNT
+"""Of one call: $9,000, or the tokens that an event can have. Sums of up to `MOST_PICO` then stay within 64 bits."""
 
 # A sum beyond 64 bits is kept as text, which for SQLite is greater than any number: these leave it alone.
 HOLD = (
@@ -213,6 +213,8 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     usd, tokens, calls = amounts
     if (
         book.swept_us <= at_us < book.swept_us + SWEEP_US
+        and type(tokens) is type(calls) is int
+        and (usd is None or type(usd) is int)
         and 0 <= (usd or 0) | tokens | calls <= _MOST_AMOUNT  # their bits together: none is negative or too great
         and (fresh or holds.find(database, key, subject.who.org) is None)
     ):

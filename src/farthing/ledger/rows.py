@@ -84,7 +84,7 @@ _row = _written_out()
 
 _dated = quick(Event, of=Event, given=("at_us",))
 
-_MOST = 9_000_000_000_000_000
+MOST_COUNT = 9_000_000_000_000_000
 """The greatest count of one row: a thousand such still add up in 64 bits."""
 
 _INT64 = 2**63 - 1
@@ -151,7 +151,7 @@ def prepare(event: Event, price_record: str | None) -> Prepared:
     units = None
     # Ordinary counts are not negative, so that one sum tells that none is too great, and all are whole.
     whole = into + out + read + wrote + reasoned
-    if correction or problems or not counts.keys() <= _WITH_COLUMN or type(whole) is not int or whole > _MOST:
+    if correction or problems or not counts.keys() <= _WITH_COLUMN or type(whole) is not int or whole > MOST_COUNT:
         (into, out, read, wrote, reasoned), units = _split(event.id, counts)
     cost, reported = event.cost_pico, event.reported_pico
     if (cost and not _LEAST <= cost <= _INT64) or (reported and not _LEAST <= reported <= _INT64):
@@ -197,9 +197,10 @@ def _split(event_id: str, counts: Mapping[str, Quantity]) -> tuple[tuple[int, ..
     """The counts that have a column, and the rest as JSON; what is not whole is in both, exactly in the latter."""
     rest = {}
     for name, value in counts.items():
-        if not -_MOST <= value <= _MOST:
+        if not -MOST_COUNT <= value <= MOST_COUNT:
             raise LedgerError(
-                f"event {event_id} has {name} = {value}: the ledger keeps counts up to {_MOST}; check where it is from"
+                f"event {event_id} has {name} = {value}: the ledger keeps counts up to {MOST_COUNT}; "
+                "check where it is from"
             )
         if value and (name not in _WITH_COLUMN or type(value) is not int):
             rest[name] = value
