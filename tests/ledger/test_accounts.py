@@ -59,10 +59,12 @@ def test_ends_amid_a_transaction(
         accounts.reserve(ask("held", gone=False))
         post = store._writer.book.post
         refused: list[LedgerError] = []
+        no_text = make_event(cost_pico=8, model="gpt-5\udc80")
 
         def interrupted(*args: object) -> None:
             monkeypatch.undo()
             assert accounts.settle("gone", [(make_event(cost_pico=7), None)]) == ["added"]
+            assert accounts.settle("unheld", [(no_text, None)]) == ["added"]
             assert accounts.release("held") is True
             with pytest.raises(LedgerError) as caught:
                 accounts.reserve(ask("new"))
@@ -72,7 +74,7 @@ def test_ends_amid_a_transaction(
         monkeypatch.setattr(store._writer.book, "post", interrupted)
         store.append(make_event())
         (found,) = accounts.standings()
-        assert (found.posted, found.reserved, len(refused)) == (1007, 0, 1)
+        assert (found.posted, found.reserved, len(refused)) == (1015, 0, 1)
         assert accounts.audit().holds_true
 
 

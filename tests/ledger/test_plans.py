@@ -15,7 +15,7 @@ import pytest
 from farthing.amounts import Amounts
 from farthing.errors import InputError
 from farthing.event import Attribution, Event, new_id, now_us
-from farthing.ledger import Store, open_ledger, plans
+from farthing.ledger import Store, holds, open_ledger, plans
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Hold
 from farthing.ledger.rows import MOST_COUNT
@@ -200,3 +200,19 @@ def test_a_hold_is_of_no_more_tokens_than_an_event_can_have(tmp_path: Path, toke
             store.accounts.top_up(key, Amounts(2**63 - 5, 0, 0))
         store.accounts.expire(now_us() + 10**12)
         assert stands(store) == {"calls": (2, 0)}
+
+
+def test_a_threshold_makes_one_plan_void(
+    two: tuple[Store, Store], make_event: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many calls under way, the one that passes it is settled the slow way, and those after it the quick way."""
+    here, _ = two
+    slow: list[str] = []
+    ends = holds.settle
+    keys = [reserve(here, 100) for _ in range(5)]
+    monkeypatch.setattr(holds, "settle", lambda *given: slow.append(given[2]) or ends(*given))
+    for key, usd in zip(keys, (10, 800, 1, 1, 1), strict=True):
+        assert key
+        settle(here, key, made(make_event, usd))
+    assert slow == [keys[1]]
+    assert stands(here) == {"w": (813, 1)}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from farthing.errors import LedgerError
+from farthing.errors import LedgerError, LedgerUnavailable
 from farthing.event import Event
 from farthing.ledger import checkpoint, open_ledger
 from farthing.ledger.engine import Database
@@ -130,3 +130,51 @@ def test_a_failing_checkpoint_is_counted_and_stops_nothing(
         store._checkpointer.close()
         assert store.health().last_fault == "the disk is on strike"
         assert store.totals()[0].totals.calls == 501
+
+
+def test_a_call_while_a_transaction_is_undone(
+    tmp_path: Path, make_event: Callable[..., Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler that records then is heard when the ledger is closed, if not before."""
+    undo = Database.undo
+    inner = [make_event(), make_event()]
+    to_come = list(inner)
+
+    def interrupted(self: Database) -> None:
+        monkeypatch.undo()
+        assert store.append(to_come.pop(0)) == "added"
+        undo(self)
+
+    with SqliteStore(tmp_path / "ledger.db") as store:
+        monkeypatch.setattr(Database, "undo", interrupted)
+        with pytest.raises(LedgerError, match="cannot keep"):
+            store.append(make_event(error=object()))
+        assert store.append(make_event()) == "added"
+        assert store.get(inner[0].id) == inner[0]
+
+        monkeypatch.setattr(Database, "undo", interrupted)
+        with pytest.raises(LedgerError, match="cannot keep"):
+            store.append(make_event(error=object()))
+    with SqliteStore(tmp_path / "ledger.db") as store:
+        assert store.get(inner[1].id) == inner[1]
+
+
+def test_a_file_that_cannot_be_opened_again(
+    tmp_path: Path, make_event: Callable[..., Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a forked child: each call says why, none takes itself for one amid a transaction; later ones work."""
+    with SqliteStore(tmp_path / "ledger.db") as store:
+        store._writer.close()
+        opened = store._writer._open
+
+        def away() -> Database:
+            raise LedgerUnavailable("the disk is away")
+
+        store._writer._open = away
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable, match="away"):
+                store.append(make_event())
+        store._writer._open = opened
+        one = make_event()
+        assert store.append(one) == "added"
+        assert store.get(one.id) == one

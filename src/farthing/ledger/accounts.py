@@ -17,7 +17,7 @@ from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Conflict, Hold, State
 from farthing.ledger.policies import Approval, Change, Standing, Version
 from farthing.ledger.readers import Reads
-from farthing.ledger.rows import cleaned, prepare
+from farthing.ledger.rows import prepare
 from farthing.ledger.sheet import ACTIVE, GENERATION
 from farthing.ledger.store import Entry, Outcome
 from farthing.ledger.writer import Writer
@@ -118,12 +118,7 @@ class Accounts:
         """Keeps the events of a call, posts them and ends its hold, all or nothing; what became of each event."""
         prepared = [prepare(event, record) for event, record in entries]
         late: list[Outcome] = ["added"] * len(prepared)
-        at = now_us()
-        try:
-            return self._writer.transact(plans.settle, (key, org, prepared, at), late=late)
-        except UnicodeEncodeError:
-            clean = [cleaned(one) for one in prepared]
-            return self._writer.transact(plans.settle, (key, org, clean, at), late=late)
+        return self._writer.transact(plans.settle, (key, org, prepared, now_us()), late=late)
 
     def release(self, key: str, org: str = "default") -> bool:
         """Whether the hold was freed: only one whose call never left can be."""

@@ -114,7 +114,7 @@ class Database:
         """Run one statement that gives no rows."""
         try:
             self._cursor.execute(sql, values)
-        except _apsw_error() as error:
+        except self.fault as error:
             raise translated(error, self.path) from error
 
     def script(self, sql: str) -> None:
@@ -125,7 +125,7 @@ class Database:
         """All rows of a query."""
         try:
             return self._cursor.execute(sql, values).fetchall()
-        except _apsw_error() as error:
+        except self.fault as error:
             raise translated(error, self.path) from error
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
@@ -133,7 +133,7 @@ class Database:
         before = self.changed()
         try:
             self.run_many(sql, rows)
-        except _apsw_error() as error:
+        except self.fault as error:
             raise translated(error, self.path) from error
         return self.changed() - before
 
@@ -169,7 +169,7 @@ class Database:
             yield
             self.commit()
             kept = True
-        except _apsw_error() as error:
+        except self.fault as error:
             raise translated(error, self.path) from error
         finally:
             if not kept:
@@ -226,18 +226,12 @@ class Database:
         """Let go of the file."""
         try:
             self._connection.close()
-        except _apsw_error() as error:
+        except self.fault as error:
             raise translated(error, self.path) from error
 
 
 def _writer_version(*_nothing: object) -> int:
     return WRITER_VERSION
-
-
-def _apsw_error() -> type[Exception]:
-    import apsw
-
-    return apsw.Error
 
 
 def sqlite_version() -> str:

@@ -243,11 +243,14 @@ def settle(database: Database, writer: Writer, ended: tuple[str, str, Sequence[P
     key, org, entries, now_us = ended
     named = key, org
     made: Made | None = writer.book.made.pop(named, None)
-    if made is not None and len(entries) == 1:
-        if _settle(database, writer, named, made, entries[0], now_us):
-            return ["added"]
-        writer.restart(database)
-    return holds.settle(database, writer, key, org, entries, now_us)
+    try:
+        if made is not None and len(entries) == 1:
+            if _settle(database, writer, named, made, entries[0], now_us):
+                return ["added"]
+            writer.restart(database)
+        return holds.settle(database, writer, key, org, entries, now_us)
+    except UnicodeEncodeError:
+        return holds.settle(database, writer, key, org, writer.clean(database, entries), now_us)
 
 
 def _settle(
@@ -281,7 +284,8 @@ def _settle(
     run(END, (number, key, org, places))
     database.run_many(SETTLE, rows)
     if changed() - before != len(plan.accounts) + 1:
-        book.plans.pop(plan.key, None)  # it was not as it said: made anew when it is asked for again
+        plan.home.pop(plan.key, None)  # it was not as it said: made anew, once for all that is held by it
+        plan.home = {}
         return False
     run(ENTRY, (now_us, "settle", number, event.id, moves))
     return True

@@ -95,9 +95,9 @@ class Writer:
                 self._late.append(work if given is None else lambda database: work(database, self, given))
                 self._left = 0
                 return late
-            self._writing = True
             database = self._database or self.database
             kept = False
+            self._writing = True
             try:
                 database.begin()
                 answer = work(database) if given is None else work(database, self, given)
@@ -106,10 +106,12 @@ class Writer:
             except database.fault as error:
                 raise translated(error, database.path) from error
             finally:
-                self._writing = False
-                if not kept:
-                    self._forget()
-                    database.undo()
+                try:
+                    if not kept:
+                        self._forget()
+                        database.undo()
+                finally:
+                    self._writing = False  # not before: what comes while it is undone is late, too
             self._left -= 1
             if self._left <= 0:
                 self._after()
@@ -142,14 +144,18 @@ class Writer:
         self._new_prices.clear()
         database.restart()
 
+    def clean(self, database: Database, entries: Sequence[Prepared]) -> list[Prepared]:
+        """The entries, with all that is no text replaced; the transaction that they broke begins again."""
+        self._forget()
+        database.restart()
+        return [cleaned(entry) for entry in entries]
+
     def _write(self, database: Database, entries: Sequence[Prepared]) -> list[Outcome]:
         self._left -= len(entries) - 1
         try:
             return self._insert_and_post(database, entries)
         except UnicodeEncodeError:
-            self._forget()
-            database.restart()
-            return self._insert_and_post(database, [cleaned(entry) for entry in entries])
+            return self._insert_and_post(database, self.clean(database, entries))
         except (TypeError, OverflowError) as error:
             raise LedgerError(
                 f"one of {len(entries)} events has a value that the ledger cannot keep: {error}"
@@ -165,7 +171,7 @@ class Writer:
     def insert(self, database: Database, entries: Sequence[Prepared], news: list[Prepared]) -> list[Outcome]:
         """Keep entries inside a transaction of `transact`: what became of each; `news` gets what was really added.
 
-        UnicodeEncodeError where a value is no text: the transaction is to be undone, and tried with `rows.cleaned`.
+        UnicodeEncodeError where a value is no text: to be tried again with what `clean` makes of them.
         """
         try:
             return self._insert(database, entries, news)
@@ -278,8 +284,10 @@ class Writer:
             self._left = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, when what came amid the last transaction is done."""
         with self.lock:
+            if self._late:
+                self._after()
             if self._database is not None:
                 self._database.close()
                 self._database = None
