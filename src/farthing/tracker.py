@@ -151,6 +151,8 @@ class CostTracker(Questions):
         frame = scopes.here()
         held = rest.get("reservation")
         if held is not None:
+            if not isinstance(held, Reservation):
+                raise InputError(f"reservation = {held!r}: must be the hold that guard.reserve() gave")
             rest.setdefault("at", from_us(held.at_us))
         call = call_of(model, counts, self.attributed(who, frame), rest, self._now_us(), self.recorder)
         try:

@@ -51,9 +51,11 @@ def test_the_dearest_candidate(guard: Guard) -> None:
     assert guard.reserve("cheap", models=["what-is-it"], input_tokens=500).held_usd is None
 
 
-@pytest.mark.parametrize("wrong", [{"input_tokens": -1}, {"max_tokens": 1.5}, {"tokens": -3, "usd": 0}, {"calls": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"input_tokens": -1}, {"max_tokens": 1.5}, {"tokens": -3, "usd": 0}, {"calls": -1}, {"models": "dear"}]
+)
 def test_counts_that_cannot_be(guard: Guard, wrong: dict[str, object]) -> None:
-    """Negative counts and parts of tokens are refused."""
+    """Negative counts and parts of tokens are refused, and a text in the place of a list of models."""
     guard.set(None, usd=1)
     with pytest.raises(InputError):
         guard.reserve("cheap", **wrong)  # type: ignore[arg-type]

@@ -33,6 +33,15 @@ def test_reserve_and_record(tracker: CostTracker, guard: Guard) -> None:
     assert found.inflation == pytest.approx(0.15 / 0.11)
 
 
+def test_a_reservation_is_the_hold_itself(tracker: CostTracker, guard: Guard) -> None:
+    """Its key, or a reserve that was not awaited, is refused before anything is written."""
+    guard.set("agent=researcher", usd=1)
+    hold = guard.reserve("dear", input_tokens=1000, max_tokens=500, agent="researcher", gone=True)
+    with pytest.raises(InputError, match="must be the hold that"):
+        tracker.record("dear", 1000, 100, agent="researcher", reservation=hold.key)
+    assert list(tracker.ledger.events()) == [] and hold.state == "dispatched"
+
+
 def test_left_without_an_end(guard: Guard) -> None:
     """What never left is freed, also by an error; what left stays held until it expires."""
     guard.set(None, usd=1, name="all")

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from farthing.amounts import Amounts, count_of, money
 from farthing.budgets.estimate import Expected, Sample, dearest
+from farthing.errors import InputError
 from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution
 from farthing.pricing.catalog import Catalog
 from farthing.usage import Usage
@@ -95,6 +96,8 @@ def expect(catalog: Catalog, model: str, asked: Mapping[str, Any], sample: Sampl
         into = sample.input(characters) if into is None else into
         out = sample.output(most, strict=bool(asked.get("strict")))
     pico, models, context = None, asked.get("models", ()), asked.get("context") or EMPTY
+    if isinstance(models, str):
+        raise InputError(f"models = {models!r}: must be a list of models, [{models!r}]")
     if model != NO_MODEL:
         pico = dearest(
             catalog,
