@@ -134,6 +134,19 @@ def test_several_that_may_be_meant(run: Run) -> None:
     assert "no budget is called 'nope': there are" in run("budgets", "raise", "nope", "5", ok=False).output
 
 
+def test_a_scope_is_not_the_beginning_of_another(run: Run, read: Run) -> None:
+    """The budget of bot is meant by `agent=bot`, and none where there is none, but never that of bot2."""
+    run("budgets", "set", "agent=bot2", "--usd", "5")
+    for args in (("raise", "agent=bot", "7"), ("remove", "agent=bot"), ("history", "agent=bot")):
+        assert run("budgets", *args, ok=False).exit_code == 1
+    run("budgets", "set", "agent=bot", "--usd", "1")
+    run("budgets", "raise", "agent=bot", "7")
+    assert {one["name"]: one["limit_usd"] for one in read("budgets")} == {
+        "agent=bot2 usd per day": 5.0,
+        "agent=bot usd per day": 7.0,
+    }
+
+
 def test_the_place_of_a_wrong_budget_in_a_file(run: Run, tmp_path: Path) -> None:
     """File, list and number, whichever check finds it."""
     file = tmp_path / "b.toml"
@@ -144,6 +157,8 @@ def test_the_place_of_a_wrong_budget_in_a_file(run: Run, tmp_path: Path) -> None
 
 def test_raise_remove_and_history(run: Run, read: Run) -> None:
     """Every version says who and why; a budget is meant by its name or its scope; unknown ones are listed."""
+    assert run("budgets", "history").output == "No budget was ever set.\n"
+    assert read("budgets", "history") == []
     run("budgets", "set", "agent=a", "--usd", "5", "--by", "ann", "--reason", "to begin with")
     assert run("budgets", "raise", "agent=a", "$1,000.50", "--by", "bob").output == (
         "agent=a usd per day: $5.00 → $1,000.50\n"
@@ -160,7 +175,8 @@ def test_raise_remove_and_history(run: Run, read: Run) -> None:
     assert "was ever set" in run("budgets", "history", "agent=b", ok=False).output
     assert "there are none" in run("budgets", "remove", "agent=a", ok=False).output
     run("budgets", "set", "agent=a", "--calls", "5")
-    assert "whole number" in run("budgets", "raise", "agent=a", "5.5", ok=False).output
+    for wrong in ("5.5", "$6"):
+        assert "whole number" in run("budgets", "raise", "agent=a", wrong, ok=False).output
     run("budgets", "raise", "agent=a", "6")
     assert read("budgets")[0]["limit"] == 6
 
@@ -192,6 +208,11 @@ def test_try_and_suggest(filled: Run, read: Run) -> None:
     filled("budgets", "suggest", "--set")
     assert {one["mode"] for one in read("budgets")} == {"shadow"}
     assert all(one["percent"] < 101 for one in read("budgets"))
+    name = suggested[0]["name"]
+    filled("budgets", "set", f"agent={suggested[0]['scope']['agent']}", "--usd", "50")
+    said = filled("budgets", "suggest", "--set").output
+    assert f"{len(suggested) - 1} set in shadow mode\n{name}: stays as it is" in said
+    assert [(one["mode"], one["limit_usd"]) for one in read("budgets") if one["name"] == name] == [("hard", 50)]
 
 
 def test_the_first_screen_answers_the_third_question(filled: Run, read: Run) -> None:

@@ -155,7 +155,7 @@ def raise_(app: App, name: str, limit: str, org: str | None, by: str | None, rea
         assert before is not None
         amount: Any = plain_amount(limit)
         if before.unit != "usd":
-            if not amount.isdigit():
+            if "$" in limit or not amount.isdecimal():
                 raise InputError(f"limit {limit!r}: {before.name!r} is a budget of {before.unit}: give a whole number")
             amount = int(amount)
         after = guard.raise_limit(name, amount, org=org, by=by, reason=reason)
@@ -171,9 +171,7 @@ def _meant(guard: Guard, wanted: str, org: str | None) -> str:
     if any(budget.name == wanted for budget in present):
         return wanted
     scope = _scope_text(guard, wanted)
-    fitting = [
-        budget.name for budget in present if budget.scope_text in (wanted, scope) or budget.name.startswith(wanted)
-    ]
+    fitting = [budget.name for budget in present if budget.scope_text in (wanted, scope)]
     if len(fitting) == 1:
         return fitting[0]
     known = ", ".join(repr(name) for name in fitting or [budget.name for budget in present]) or "none"
@@ -197,11 +195,11 @@ def history(app: App, name: str | None, org: str | None) -> None:
     """Show every version of a budget, or of all: who set it, when and why."""
     with guard_of(app) as (guard, _):
         found = guard.history(name, org)
-        if name and not found:  # its scope, or the beginning of its name: removed ones are meant, too
-            scope, versions = _scope_text(guard, name), guard.history(None, org)
-            found = [v for v in versions if v.budget.scope_text in (name, scope) or v.budget.name.startswith(name)]
-    if not found:
-        raise InputError(f"no budget {name!r} was ever set" if name else "no budget was ever set")
+        if name and not found:  # its scope: removed ones are meant, too
+            scopes = (name, _scope_text(guard, name))
+            found = [v for v in guard.history(None, org) if v.budget.scope_text in scopes]
+    if name and not found:
+        raise InputError(f"no budget {name!r} was ever set: `farthing budgets history` shows all that were")
     app.show(history_page(found), [version_json(one) for one in found])
 
 
@@ -283,11 +281,16 @@ def suggest(app: App, key: str, per: str, since: datetime | None, tz: str, set_t
     """Suggest budgets that history would have kept."""
     with guard_of(app) as (guard, store):
         found = suggested(store, by=key, per=per, since_us=None if since is None else to_us(since), tz=tz)
-        for budget in found if set_them else ():
+        in_force = {one.name for one in guard.budgets("default") if one.mode != "shadow"}
+        wanted = [one for one in found if one.name not in in_force] if set_them else []
+        for budget in wanted:
             guard.put(budget, by="farthing", reason="suggested by history")
     page = suggest_page(found)
     if set_them and found:
-        page.line(Span(f"{len(found)} set in shadow mode", "good"))
+        page.line(Span(f"{len(wanted)} set in shadow mode", "good"))
+        for one in found:
+            if one.name in in_force:
+                page.line(f"{one.name}: stays as it is, for a budget of that name is in force", hang=2)
     app.show(page, [budget_json(one) for one in found])
 
 

@@ -200,6 +200,9 @@ def standing_json(one: Standing, outlooks: Outlooks) -> dict[str, Any]:
 def history_page(versions: Sequence[Version]) -> Page:
     """Every version of budgets: when, what, by whom and why."""
     page = Page()
+    if not versions:
+        page.line("No budget was ever set.")
+        return page
     columns = (
         *(Column("when (UTC)"), Column("did"), Column("budget", least=16), Column("limit", right=True)),
         *(Column("mode", rank=1), Column("by", rank=2), Column("why", rank=3, least=12)),
