@@ -178,3 +178,28 @@ def test_a_file_that_cannot_be_opened_again(
         one = make_event()
         assert store.append(one) == "added"
         assert store.get(one.id) == one
+
+
+def test_what_is_late_and_interrupted_leaves_the_rest(
+    tmp_path: Path, make_event: Callable[..., Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C amid the first of three late events: the other two are kept when the ledger is closed."""
+    insert = Writer._insert
+    late = [make_event() for _ in range(3)]
+
+    def stopped(*_: object) -> list[Outcome]:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def interrupted(self: Writer, database: Database, entries: Sequence[Prepared], news: list[Prepared]) -> Any:
+        monkeypatch.setattr(Writer, "_insert", stopped)
+        for one in late:
+            store.append(one)
+        return insert(self, database, entries, news)
+
+    with SqliteStore(tmp_path / "ledger.db") as store:
+        monkeypatch.setattr(Writer, "_insert", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.append(make_event())
+    with SqliteStore(tmp_path / "ledger.db") as store:
+        assert [store.get(one.id) for one in late] == [None, *late[1:]]

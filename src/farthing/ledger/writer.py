@@ -124,10 +124,9 @@ class Writer:
         self._left = MEASURED_ROWS
         self._prices |= self._new_prices
         self._new_prices.clear()
-        late, self._late = self._late, []
-        for work in late:
+        while self._late:  # one that is interrupted leaves the others for later
             try:
-                self.transact(work)
+                self.transact(self._late.pop(0))
             except LedgerError as error:
                 self.faults += 1
                 self.last_fault = str(error)
