@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import farthing
 from farthing.budgets.guard import Guard
 from farthing.errors import BudgetExceededError
 from farthing.ledger.open import open_ledger
@@ -376,6 +377,21 @@ def test_agents_are_paused_and_go_on(run: Run, read: Run) -> None:
     assert "All agents" not in run("agents").output
     for args in (("pause",), ("pause", "a", "--noncritical"), ("pause", "a", "--until", "2020-01-01")):
         assert run("agents", *args, ok=False).exit_code == 1
+
+
+def test_agents_of_one_name_in_two_organisations(run: Run, read: Run, tmp_path: Path) -> None:
+    """Each stands by itself: one is paused, the other goes on."""
+    _record(run, "writer", 1000)
+    tracker = farthing.TenantCostTracker("acme", tmp_path / "ledger.db")
+    tracker.record("gpt-4o", 10, 10, agent="writer")
+    tracker.close()
+    run("agents", "pause", "writer", "--org", "acme")
+    stand = {one["org"]: (one["agent"], one["state"], one["calls"]) for one in read("agents")}
+    assert stand == {"default": ("writer", "running", 1), "acme": ("writer", "paused", 1)}
+    assert "writer of acme" in run("agents").output
+    run("agents", "pause", "--noncritical", "--org", "acme", "--by", "ann")
+    assert "All agents of acme that are not critical are paused by ann" in run("agents").output
+    assert [one["state"] for one in read("agents") if one["org"] == "default"] == ["running"]
 
 
 def test_what_is_not_said_of_an_agent_stays(run: Run, read: Run) -> None:

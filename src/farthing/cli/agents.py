@@ -38,13 +38,14 @@ def _show(app: App) -> None:
     with guard_of(app) as (guard, store):
         words = guard.people.all()
         since = to_us(at - timedelta(days=DAYS))
-        rows = store.totals(Question(by=("agent",), where=Filter(since_us=since)))
+        rows = store.totals(Question(by=("org", "agent"), where=Filter(since_us=since)))
         found = _agents(rows, words, guard, to_us(at))
-    everyone = next((w for w in words if w.name == ALL_ORDINARY and _holds(w, to_us(at))), None)
     page = Page()
-    if everyone is not None:
-        page.line(Span(f"All agents that are not critical are paused{_why(everyone)}", "bad"), hang=2)
-        page.line()
+    for word in words:
+        if word.name == ALL_ORDINARY and _holds(word, to_us(at)):
+            whose = _named("All agents", word.org)
+            page.line(Span(f"{whose} that are not critical are paused{_why(word)}", "bad"), hang=2)
+            page.line()
     if found:
         columns = (
             Column("agent", least=14),
@@ -58,33 +59,37 @@ def _show(app: App) -> None:
 
 
 def _agents(rows: list[Row], words: list[Control], guard: Guard, at_us: int) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[tuple[str, str], dict[str, Any]] = {}
 
-    def entry(name: str) -> dict[str, Any]:
-        fresh = {"agent": name, "cost_pico": 0, "calls": 0, "state": "running", "critical": False, "owner": None}
-        return found.setdefault(name, {**fresh, "reason": None, "by": None, "until": None})
+    def entry(org: str, name: str) -> dict[str, Any]:
+        fresh = {"agent": name, "org": org, "cost_pico": 0, "calls": 0, "state": "running", "critical": False}
+        return found.setdefault((org, name), {**fresh, "owner": None, "reason": None, "by": None, "until": None})
 
-    def pause(name: str, word: Control) -> None:
+    def pause(one: dict[str, Any], word: Control) -> None:
         until = None if word.until_us is None else from_us(word.until_us).isoformat()
-        entry(name).update(state="paused", reason=word.reason, by=word.by, until=until)
+        one.update(state="paused", reason=word.reason, by=word.by, until=until)
 
     for row in sorted(rows, key=lambda row: -row.totals.cost_pico):
-        if row.key[0] is not None:
-            entry(row.key[0]).update(cost_pico=row.totals.cost_pico, calls=row.totals.calls)
+        org, name = row.key
+        if name is not None:
+            entry(str(org), name).update(cost_pico=row.totals.cost_pico, calls=row.totals.calls)
     for word in words:
         if word.name == ALL_ORDINARY:
             continue
         if word.kind == "rank":
-            entry(word.name).update(critical=word.action == "critical", owner=word.reason)
+            entry(word.org, word.name).update(critical=word.action == "critical", owner=word.reason)
         elif word.kind == "agent" and _holds(word, at_us):
-            pause(word.name, word)
-    for name, one in found.items():
-        who = Attribution(agent=name)
-        one["critical"] = one["critical"] or guard.is_critical(who)
-        every = guard.people.known().pause_of(who.org, name, at_us, critical=one["critical"])
+            pause(entry(word.org, word.name), word)
+    for (org, name), one in found.items():
+        one["critical"] = one["critical"] or guard.is_critical(Attribution(org=org, agent=name))
+        every = guard.people.known().pause_of(org, name, at_us, critical=one["critical"])
         if every is not None and one["state"] == "running":
-            pause(name, every)
+            pause(one, every)
     return list(found.values())
+
+
+def _named(what: str, org: str) -> str:
+    return what if org == "default" else f"{what} of {org}"
 
 
 def _holds(word: Control, at_us: int) -> bool:
@@ -99,7 +104,14 @@ def _why(word: Control) -> str:
 def _row(one: dict[str, Any]) -> list[Cell]:
     state = Span("paused", "bad") if one["state"] == "paused" else Span("critical" if one["critical"] else "", "good")
     why = f"{one['reason'] or 'no reason'} ({one['by'] or 'somebody'})" if one["state"] == "paused" else ""
-    return [one["agent"], money(one["cost_pico"]), count(one["calls"]), state, one["owner"] or "", why]
+    return [
+        _named(one["agent"], one["org"]),
+        money(one["cost_pico"]),
+        count(one["calls"]),
+        state,
+        one["owner"] or "",
+        why,
+    ]
 
 
 @agents.command()
