@@ -1,4 +1,4 @@
-"""Budgets as values: what they cover, what they allow, and what a call comes to under them. Pure.
+"""Budgets as values: what they cover and what they allow. Pure.
 
 A budget covers the calls of its scope: equalities over attribution, provider and model. `agent=*` gives each agent an
 account of its own; `model=gpt-4o*` means every model whose name begins so. A model is meant by the name that answered

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from farthing.ledger.rows import MOST_COUNT
 from farthing.policy import Subject, make_budget
 
 WHO = Attribution(agent="writer")
+OTHER = Attribution(agent="reader")
 Make = Callable[..., Event]
 
 
@@ -216,3 +219,42 @@ def test_a_threshold_makes_one_plan_void(
         settle(here, key, made(make_event, usd))
     assert slow == [keys[1]]
     assert stands(here) == {"w": (813, 1)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_both_ways_come_to_the_same(
+    tmp_path: Path, make_event: Make, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Calls by chance, in a ledger with plans and in one without: the same answers, accounts, entries and events."""
+    events = [made(make_event, usd) for usd in (0, 3, 40, 90) for _ in range(15)]
+    events += [replace(one, id=new_id(), dedupe_key=new_id(), billing="subscription") for one in events[::3]]
+    events += [replace(one, id=new_id(), dedupe_key=new_id(), billed=False) for one in events[::5]]
+    events += [replace(one, id=new_id(), dedupe_key=new_id(), attribution=OTHER) for one in events[::6]]
+    events += [replace(one, id=new_id(), dedupe_key=new_id(), model="o3") for one in events[::6]]
+    events += [replace(one, id=new_id(), dedupe_key=new_id(), cost_pico=None) for one in events[::7]]
+    dear = made(make_event, 10**16)
+    at, found = now_us(), []
+    for quick in (True, False):
+        chance = random.Random(seed)
+        with open_ledger(tmp_path / f"{quick}.db") as store, monkeypatch.context() as patch:
+            patch.setattr("farthing.ledger.accounts.now_us", lambda: at)
+            if not quick:
+                patch.setattr(plans, "plan_for", lambda *_: None)
+            for n, unit in enumerate(chance.sample(["usd", "usd", "tokens", "calls"], k=3)):
+                limit = Decimal("0.000000002") if unit == "usd" else 9_000 if unit == "tokens" else 80
+                scope = chance.choice([None, "agent=*", "model=gpt-5*"])
+                budget = make_budget(scope, name=f"{n}", per="day", thresholds=(0.1, 0.2, 0.3, 0.4), **{unit: limit})
+                store.accounts.put(budget, at_us=at)
+            answers: list[Any] = []
+            for n, one in enumerate([*chance.sample(events, k=len(events)), dear]):
+                amounts = Amounts(chance.choice([None, 0, *[50] * 10]), chance.choice([0, *[110] * 10]), 1)
+                ask = Ask(f"{n}", Subject(WHO, "openai", "gpt-5"), amounts, at, at + 10**9, True, chance.random() < 0.9)
+                answers.append(store.accounts.reserve(ask))
+                if chance.random() < 0.8:
+                    key = f"{max(0, n - chance.choice([0, 0, 0, 1, 4]))}"
+                    answers.append(store.accounts.settle(key, [(one, None)]))
+            assert store.accounts.audit().holds_true
+            rows = store._writer.database.rows  # type: ignore[attr-defined]
+            tables = ("accounts", "entries", "events", "alerts")
+            found.append((answers, [rows(f"SELECT * FROM {name}") for name in tables]))
+    assert found[0] == found[1]

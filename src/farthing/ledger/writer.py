@@ -86,7 +86,8 @@ class Writer:
 
         given: work for which a closure would be dear gets it, after the writer.
         late: the answer where this very thread is amid a transaction (a signal handler, a finalizer): the work is then
-        done right after it. Work that cannot wait: LedgerBusy.
+        done right after it; after the next one, or at the close, where that is undone. Work that cannot wait:
+        LedgerBusy.
         """
         with self.lock:
             if self._writing:
