@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -13,7 +16,7 @@ from farthing.errors import InputError
 from farthing.event import to_us
 from farthing.ledger.closing import Closing
 from farthing.ledger.open import open_ledger
-from farthing.ledger.store import Filter, Question, Store
+from farthing.ledger.store import Filter, Question, Row, Store
 from farthing.policy import make_budget
 from farthing.pricing.catalog import Catalog
 from farthing.reports.booked import booked
@@ -68,6 +71,33 @@ def test_a_second_repricing_starts_from_the_first(store: Store, put) -> None:
     assert cost(store) == 2_000_000_000
     assert [one.cost_pico for one in store.history(event.id)] == [2_500_000_000, 1_500_000_000, -2_000_000_000]
     assert verify(store, Filter()).holds
+
+
+class Told:
+    """A store that does something before it tells a sum."""
+
+    def __init__(self, store: Store, first: Callable[[], object], more: int = 0) -> None:
+        self.store, self.first, self.more = store, first, more
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def totals(self, question: Question) -> list[Row]:
+        self.first()
+        return [
+            replace(row, totals=replace(row.totals, calls=row.totals.calls + self.more))
+            for row in self.store.totals(question)
+        ]
+
+
+def test_what_is_written_while_it_is_verified_differs_in_nothing(store: Store, put) -> None:
+    """A call that comes between the events and their sums is no fault of theirs; a sum that lies is found."""
+    put("2026-10-05", "gpt-4o", 1000, 0)
+    tracker = CostTracker(ledger=store)
+    found = verify(Told(store, lambda: tracker.record("gpt-4o", 10, 10)), Filter())  # type: ignore[arg-type]
+    assert found.holds and found.events == 1, found.sums
+    lied = verify(Told(store, lambda: None, more=1), Filter())  # type: ignore[arg-type]
+    assert ("everything", "calls: the events 13, the sum 14") in lied.sums
 
 
 def test_repricing_leaves_alone_what_providers_said(store: Store, put) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from farthing.event import Event
+from farthing.event import Event, now_us
 from farthing.ledger.store import Filter, Question, Store
 from farthing.pricing.record import PriceRecord
 from farthing.pricing.resolve import Resolved, Unpriced, context_pairs, resolve
@@ -51,7 +51,20 @@ class Verdict:
 
 
 def verify(store: Store, where: Filter, progress: Callable[[int], None] = lambda done: None) -> Verdict:
-    """Recompute the cost of every event of the filter, and compare the ledger's sums with the events' own."""
+    """Recompute the cost of every event of the filter, and compare the ledger's sums with the events' own.
+
+    Others may go on writing: where the sums differ, they are compared once more over what had been written before.
+    """
+    began = now_us()
+    verdict = _compared(store, where, progress)
+    if verdict.sums:
+        until = began if where.recorded_until_us is None else min(began, where.recorded_until_us)
+        verdict = _compared(store, replace(where, recorded_until_us=until), progress)
+    return verdict
+
+
+def _compared(store: Store, where: Filter, progress: Callable[[int], None]) -> Verdict:
+    """One reading of the events, and one of each sum after it."""
     verdict = Verdict()
     bench = _Bench(store)
     sums = [0] * len(TOTALS_FIELDS)
