@@ -76,7 +76,7 @@ class Budget:
         ):
             if value not in known:
                 raise InputError(f"budget {self.name!r}: {what} = {value!r}: must be one of {', '.join(known)}")
-        if not self.name or not isinstance(self.name, str):
+        if not isinstance(self.name, str) or not self.name.strip():
             raise InputError(f"a budget's name is text, not {self.name!r}")
         downgrade = str(self.on_exceed).startswith("downgrade:") and len(self.on_exceed) > len("downgrade:")
         if self.on_exceed not in ("deny", "ask") and not downgrade:

@@ -140,6 +140,9 @@ def test_a_scope_is_not_the_beginning_of_another(run: Run, read: Run) -> None:
     run("budgets", "set", "agent=bot2", "--usd", "5")
     for args in (("raise", "agent=bot", "7"), ("remove", "agent=bot"), ("history", "agent=bot")):
         assert run("budgets", *args, ok=False).exit_code == 1
+    run("budgets", "set", "--usd", "9", "--org", "acme")
+    assert "say which budget" in run("budgets", "remove", "", "--org", "acme", ok=False).output
+    run("budgets", "remove", "*", "--org", "acme")
     run("budgets", "set", "agent=bot", "--usd", "1")
     run("budgets", "raise", "agent=bot", "7")
     assert {one["name"]: one["limit_usd"] for one in read("budgets")} == {

@@ -167,6 +167,8 @@ def raise_(app: App, name: str, limit: str, org: str | None, by: str | None, rea
 
 def _meant(guard: Guard, wanted: str, org: str | None) -> str:
     """The name of the budget meant, by its name or by its scope where that names one. Else InputError."""
+    if not wanted.strip():
+        raise InputError(f"name {wanted!r}: say which budget, by its name or its scope")
     present = guard.budgets(org or "default")
     if any(budget.name == wanted for budget in present):
         return wanted
