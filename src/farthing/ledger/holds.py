@@ -106,7 +106,7 @@ def must_fit(amounts: Amounts) -> None:
     if not whole or not 0 <= (usd or 0) | tokens | calls < _INT64:  # their bits together: none is negative or too great
         raise InputError(f"a hold of {amounts!r}: amounts must be whole numbers of 0 or more that fit 64 bits")
     if tokens > MOST_COUNT:
-        raise InputError(f"a hold of {tokens} tokens: the ledger keeps counts up to {MOST_COUNT}")
+        raise InputError(f"a hold of {tokens} tokens: the ledger keeps counts up to {MOST_COUNT}; check max_tokens")
 
 
 def _places(known: Kept) -> Places:
