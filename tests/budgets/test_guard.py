@@ -354,14 +354,18 @@ class Broken:
 
 
 def test_a_ledger_out_of_reach(tmp_path: Path) -> None:
-    """Hard budgets fail closed; soft ones open, up to the allowance; what no budget covers passes."""
+    """Hard budgets fail closed; soft ones open, up to the allowance; what no budget covers passes, and what is free."""
     with open_ledger(tmp_path / "ledger.db") as store:
         source = Broken(store)
         guard = Guard(source, allowance_usd="0.50")
         guard.set("agent=hard", usd=1, name="h")
         guard.set("agent=soft", usd=1, name="s", mode="soft")
+        guard.set("agent=few", calls=5, name="f")
         guard.reserve("m", usd=0, agent="hard")
         source.broken = True
+        guard.reserve("m", usd=0, agent="hard")
+        with pytest.raises(BudgetUnavailable, match="hard budget 'f' cannot be asked"):
+            guard.reserve("m", usd=0, agent="few")
         with pytest.raises(BudgetUnavailable, match="hard budget 'h' cannot be asked"):
             guard.reserve("m", usd="0.01", agent="hard")
         guard.reserve("m", usd="0.30", agent="soft")

@@ -314,11 +314,13 @@ class Guard(Desk):
                         "give every call a key of its own"
                     )
                 return answer
-        hard = [rule.budget.name for rule, _ in covering if rule.budget.mode == "hard"]
+        free = amounts.usd == 0  # such a call fits every dollar budget, however that stands
+        budgets = [rule.budget for rule, _ in covering if not (free and rule.budget.unit == "usd")]
+        hard = [budget.name for budget in budgets if budget.mode == "hard"]
         if hard:
             raise BudgetUnavailable(
                 f"hard budget {hard[0]!r} cannot be asked, so the call is not made: "
-                f"{error or 'the ledger cannot be opened'}"
+                f"{error or 'the ledger cannot be opened; `farthing doctor` says why'}"
             ) from error
         if all(rule.budget.mode == "shadow" for rule, _ in covering):
             return None
