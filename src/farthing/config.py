@@ -97,6 +97,11 @@ class Settings:
     config_dir: Path
     files: tuple[Path, ...] = ()
 
+    @property
+    def budgets_place(self) -> str:
+        """Where `budgets` stand, for messages: the user's own file, which is read first, alone can declare any."""
+        return f"{self.files[0]}: budgets" if self.budgets and self.files else "budgets"
+
 
 def load_settings(environ: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
     """The settings of this process, read anew. A setting that cannot be used: ConfigError."""

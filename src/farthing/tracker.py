@@ -232,7 +232,7 @@ class CostTracker(Questions):
             self._open,
             catalog=lambda: self.catalog,
             attributed=self.attributed,
-            declared=budgets_of(self._settings.budgets, make=make),
+            declared=budgets_of(self._settings.budgets, self._settings.budgets_place, make),
             clock_us=lambda: now_us() if self._clock is None else to_us(self._clock()),
         )
         guard.make, guard.counted, guard.recorder = make, self._counted, self.recorder

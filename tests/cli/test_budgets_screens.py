@@ -346,6 +346,10 @@ def test_ones_own_file_counts_and_a_directorys_does_not(
     assert "1 of the budgets in your farthing.toml is not set so here: farthing budgets apply" in run("budgets").output
     run("budgets", "apply")
     assert "not set so here" not in run("budgets").output
+    own.write_text('[[budgets]]\nusd = 7\nper = "fortnight"\n')
+    for args in ((), ("apply",)):
+        assert f"{own}: budgets[0]: budget 'everything usd per fortnight'" in run("budgets", *args, ok=False).output
+    own.write_text('[[budgets]]\nusd = 7\nper = "day"\n')
     assert "$7.00" in run("budgets").output and "team=search" not in run("budgets").output
     assert run("budgets", "apply", "farthing.toml").exit_code == 0
 

@@ -77,7 +77,7 @@ def _show(app: App, org: str | None) -> None:
 
 def _undeclared(app: App, guard: Guard) -> list[str]:
     """What the user's own settings declare and the ledger does not have."""
-    steps = plan(guard.budgets(), budgets_of(app.settings.budgets, make=guard.make))
+    steps = plan(guard.budgets(), budgets_of(app.settings.budgets, app.settings.budgets_place, guard.make))
     missing = sum(step.action in ("add", "change") for step in steps)
     if not missing:
         return []
@@ -247,7 +247,7 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
     if file is None and not rows and not agents:
         raise InputError("your own farthing.toml declares no [[budgets]]: name a file that does")
     with guard_of(app) as (guard, _):
-        wanted = budgets_of(rows, f"{file}: budgets" if file else "budgets", guard.make)
+        wanted = budgets_of(rows, f"{file}: budgets" if file else app.settings.budgets_place, guard.make)
         steps = plan(guard.budgets(), wanted, prune=prune)
         ranks = plan_agents(guard.people.all(), agents, f"{file}: agents" if file else "agents")
         if not dry_run:
