@@ -216,6 +216,7 @@ def test_try_and_suggest(filled: Run, read: Run) -> None:
     filled("budgets", "set", f"agent={suggested[0]['scope']['agent']}", "--usd", "50")
     said = filled("budgets", "suggest", "--set").output
     assert f"{len(suggested) - 1} set in shadow mode\n{name}: stays as it is" in said
+    assert [one["name"] for one in read("budgets", "suggest", "--set") if not one["set"]] == [name]
     assert [(one["mode"], one["limit_usd"]) for one in read("budgets") if one["name"] == name] == [("hard", 50)]
 
 

@@ -293,7 +293,7 @@ def suggest(app: App, key: str, per: str, since: datetime | None, tz: str, set_t
         for one in found:
             if one.name in in_force:
                 page.line(f"{one.name}: stays as it is, for a budget of that name is in force", hang=2)
-    app.show(page, [budget_json(one) for one in found])
+    app.show(page, [budget_json(one) | ({"set": one in wanted} if set_them else {}) for one in found])
 
 
 @budgets.command("try")
