@@ -33,6 +33,7 @@ from farthing.config import Settings, default_ledger_url, load_settings, parse_a
 from farthing.details import CallDetails, attribution_of, parted
 from farthing.errors import ExtractionError, FarthingError, InputError, LedgerError, LedgerUnavailable, UsageError
 from farthing.event import Attribution, Event, from_us, new_id, now_us, to_us
+from farthing.ledger.alerts import Alert
 from farthing.ledger.open import open_ledger
 from farthing.ledger.store import DURABILITIES, Durability, Store
 from farthing.pricing.catalog import Catalog
@@ -236,7 +237,15 @@ class CostTracker(Questions):
             clock_us=lambda: now_us() if self._clock is None else to_us(self._clock()),
         )
         guard.make, guard.counted, guard.recorder = make, self._counted, self.recorder
+        guard.tell = self._tell_alert
         return guard
+
+    def _tell_alert(self, listener: Callable[[Alert], object], alert: Alert) -> None:
+        """Tells whoever wants to know of alerts; what goes wrong there is no reason to stop a call."""
+        try:
+            listener(alert)
+        except Exception as fault:  # noqa: BLE001 - the fault boundary
+            self._count_fault("telling of an alert", fault)
 
     def on_event(self, listener: Listener, *, at_once: Impatience | None = None) -> Callable[[], None]:
         """Tells the listener of each newly counted event, corrections included, after it was written.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import farthing
+from farthing import testing
 from farthing.budgets.guard import Guard
 from farthing.errors import BudgetExceededError, BudgetUnavailable, InputError, LedgerUnavailable
 from farthing.event import Attribution
@@ -177,6 +178,23 @@ def test_soft_and_shadow(guard: Guard, caplog: pytest.LogCaptureFixture) -> None
     kept = {(a.budget, a.rule): a.times for a in guard.alerts()}
     assert kept["soft", "would_deny:limit"] == 3
     assert len([r for r in caplog.records if "soft" in r.getMessage()]) == 3
+
+
+def test_who_is_told_of_alerts_stops_no_call() -> None:
+    """What a listener raises is counted as a fault; a soft budget lets pass all the same, a hard one says itself."""
+
+    def broken(alert: object) -> None:
+        raise ConnectionError("nobody listens")
+
+    tracker = testing.tracker({"dear": (100, 100)})
+    guard = tracker.guard
+    guard.on_alert = broken
+    guard.set("agent=soft", usd=1, mode="soft")
+    assert guard.reserve("dear", usd=2, agent="soft").state == "held"
+    guard.set("agent=hard", usd=1)
+    with pytest.raises(BudgetExceededError):
+        guard.reserve("dear", usd=2, agent="hard")
+    assert tracker.faults == 2
 
 
 def test_thresholds_once_a_window(tracker: CostTracker, guard: Guard, clock: FakeClock) -> None:

@@ -55,7 +55,8 @@ class Guard(Desk):
     make          makes a budget of a user's words
     counted       told of each event that `Reservation.settle` keeps, and where its call was reserved
     recorder      the name under which such events are kept
-    on_alert      told of each rule that fires, in the thread of the call; must not raise
+    on_alert      told of each rule that fires, in the thread of the call
+    tell          how it is told: a tracker counts what it raises, as a fault
     on_ask        asked when a budget with on_exceed='ask' has no room: True, and nothing else, lets the call pass
     """
 
@@ -84,6 +85,7 @@ class Guard(Desk):
         self.counted: Callable[[Event, scopes.Frame | None], object] = scopes.count
         self.recorder: str | None = None
         self.on_alert: Callable[[Alert], object] | None = None
+        self.tell: Callable[[Callable[[Alert], object], Alert], object] = lambda listener, alert: listener(alert)
         self.on_ask: Callable[[BudgetExceededError], bool] | None = None
         self.samples = Samples()
         self.people = People(self._accounts, clock_us, org)
@@ -125,7 +127,7 @@ class Guard(Desk):
 
     def _alerted(self, alert: Alert) -> None:
         if self.on_alert is not None and self.org in (None, alert.org):
-            self.on_alert(alert)
+            self.tell(self.on_alert, alert)
 
     def has_rules(self) -> bool:
         """Whether any budget is known here, without a look at the ledger; what this process sets is known at once."""
