@@ -46,7 +46,7 @@ END = (
 ENTRY = "INSERT INTO entries (at_us, kind, reservation, event, moves) VALUES (?, ?, ?, ?, ?)"
 
 
-_held: Callable[[tuple[Any, ...]], Hold] = partial(tuple.__new__, Hold)  # a fifth of the time
+_hold: Callable[[tuple[Any, ...]], Hold] = partial(tuple.__new__, Hold)  # a fifth of the time
 
 Rows: TypeAlias = Iterable[tuple[int | None, ...]]
 _Term = tuple[int, int, int, int, int]
@@ -233,7 +233,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
                 number = database.last_number()
                 run(ENTRY, (at_us, "reserve", number, None, moves))
                 book.remember((key, org), (number, at_us, amounts, places, plan))
-                return _held((key, org, state, amounts, at_us, expires_us))
+                return _hold((key, org, state, amounts, at_us, expires_us))
             writer.restart(database)  # some account has no room for it
     return holds.reserve(database, writer, ask)
 
