@@ -244,6 +244,7 @@ def test_a_cancelled_reserve_holds_nothing(guard: Guard, gone: bool) -> None:
             await _cancelled(guard, gone=gone)
             while guard.status()[0].reserved or block.remaining_usd != 1:  # it is undone in another thread
                 await asyncio.sleep(0)
+            assert block.remaining_usd == 1
 
     asyncio.run(asyncio.wait_for(work(), 30))
     assert (guard.status()[0].posted, guard.accounts.audit().holds) == (0, 0)
