@@ -33,7 +33,6 @@ from farthing.config import Settings, default_ledger_url, load_settings, parse_a
 from farthing.details import CallDetails, attribution_of, parted
 from farthing.errors import ExtractionError, FarthingError, InputError, LedgerError, LedgerUnavailable, UsageError
 from farthing.event import Attribution, Event, from_us, new_id, now_us, to_us
-from farthing.ledger.alerts import Alert
 from farthing.ledger.open import open_ledger
 from farthing.ledger.store import DURABILITIES, Durability, Store
 from farthing.pricing.catalog import Catalog
@@ -207,10 +206,7 @@ class CostTracker(Questions):
                     CALLS_LOG.info("LLM API call", extra=answers.log_line(event))
         for listener, _ in self._listeners:
             for event, home in news:
-                try:
-                    listener(event, home)
-                except Exception as fault:  # noqa: BLE001 - the fault boundary
-                    self._count_fault("telling a listener of an event", fault)
+                self._safely("telling a listener of an event", listener, event, home)
 
     def write(self, entries: list[Entry], held: Reservation | None = None) -> None:
         """Writes entries to the ledger, no more; what cannot be written is counted in `lost`. They end `held`."""
@@ -237,15 +233,15 @@ class CostTracker(Questions):
             clock_us=lambda: now_us() if self._clock is None else to_us(self._clock()),
         )
         guard.make, guard.counted, guard.recorder = make, self._counted, self.recorder
-        guard.tell = self._tell_alert
+        guard.tell = partial(self._safely, "telling of an alert")
         return guard
 
-    def _tell_alert(self, listener: Callable[[Alert], object], alert: Alert) -> None:
-        """Tells whoever wants to know of alerts; what goes wrong there is no reason to stop a call."""
+    def _safely(self, doing: str, listener: Callable[..., object], *news: object) -> None:
+        """Tells a listener; what goes wrong there is counted, and no reason to stop a call."""
         try:
-            listener(alert)
+            listener(*news)
         except Exception as fault:  # noqa: BLE001 - the fault boundary
-            self._count_fault("telling of an alert", fault)
+            self._count_fault(doing, fault)
 
     def on_event(self, listener: Listener, *, at_once: Impatience | None = None) -> Callable[[], None]:
         """Tells the listener of each newly counted event, corrections included, after it was written.
