@@ -97,6 +97,14 @@ def test_the_budget_report(filled: Run, read: Read, tmp_path: Path) -> None:
     assert past["over"] and past["forecast"] is None
 
 
+def test_a_budget_report_of_nothing(run: Run, read: Read) -> None:
+    """The day has just begun: programs find every part, empty; people are not shown tables without rows."""
+    found = read("report", "daily")
+    assert found["total"]["calls"] == 0
+    assert [found[f"by_{key}"] for key in ("agent", "model", "team", "user")] == [[], [], [], []]
+    assert "By agent" not in run("report", "daily").stdout
+
+
 def test_other_currencies(filled: Run, tmp_path: Path) -> None:
     """Shown at the rate of the file, which is stated; without a file it is said how to get one."""
     missing = filled("report", "--currency", "EUR", ok=False)

@@ -33,7 +33,7 @@ class Digest:
 
     through   the last moment that was looked at; `over`: the window is past
     so_far_before  owed in the window before, up to the same point of it; `owed_before`: in all of it. Picodollars
-    parts     breakdowns by `KEYS`, those left out that say nothing
+    parts     breakdowns by `KEYS`
     """
 
     window: str
@@ -62,7 +62,6 @@ def digest(store: Store, window: str, at: datetime, where: Filter | None = None,
     earlier = replace(before.filter(where), until_us=so_far)
     asked = Asked(limit=_SHOWN, tz=tz, before=earlier, trends=window != "day")
     parts = [breakdown(store, (key,), chosen, asked=asked) for key in KEYS]
-    parts = [part for part in parts if any(row.key[0] is not None for row in part.everything)]
     owed, plan, totals = _owed(store, chosen, tz)
     standings = store.accounts.standings(to_us(at)) if where is None or not where.equals else []
     return Digest(
@@ -119,13 +118,14 @@ def digest_page(found: Digest, currency: Currency = USD, *, heading: bool = True
     else:
         page.line("No budget is set for windows of the calendar: nothing is held back.")
     page.line()
-    for part in found.parts:
+    parts = [part for part in found.parts if any(row.key[0] is not None for row in part.everything)]
+    for part in parts:
         by_then = "" if found.over else " by then"
         page.add(Heading(f"By {part.by[0]}", f"compared with {found.period.before().name}{by_then}"))
         page.add(breakdown_table(part, currency))
         page.line()
-    if found.parts:
-        for line in footnotes(found.parts[0], currency):
+    if parts:
+        for line in footnotes(parts[0], currency):
             page.line(*line, hang=2)
     if found.whole is not None and found.whole.forecast.expected:
         page.line(Span("forecast: ", "dim"), found.whole.forecast.why, hang=2)
