@@ -22,7 +22,7 @@ from farthing.amounts import MOST_PICO, Amounts
 from farthing.budgets.guard import Guard
 from farthing.event import Attribution, Event, new_id, now_us
 from farthing.ledger import Store, open_ledger
-from farthing.ledger.holds import KEEP, Ask
+from farthing.ledger.holds import KEEP, Ask, call_text
 from farthing.ledger.plans import END, ENTRY, HOLD, SETTLE
 from farthing.ledger.rows import prepare
 from farthing.ledger.writer import INSERT
@@ -71,8 +71,7 @@ def event(at_us: int) -> Event:
 def ours(store: Store, one: Event) -> int:
     """Nanoseconds of a reserve and a settle with the event."""
     key = new_id()
-    call = {"input": 100, "output": 300, "context": None}
-    ask = Ask(key, SUBJECT, EXPECTED, one.at_us, one.at_us + 600_000_000, gone=True, fresh=True, call=call)
+    ask = Ask(key, SUBJECT, EXPECTED, one.at_us, one.at_us + 600_000_000, gone=True, fresh=True, input=100)
     started = time.perf_counter_ns()
     store.accounts.reserve(ask)
     store.accounts.settle(key, [(one, None)])
@@ -94,25 +93,23 @@ def bare(path: Path) -> Callable[[Event], int]:
     limit = 100_000 * 10**12
     held = [(account, EXPECTED.usd, limit) for account in accounts]
     settled = [(account, ACTUAL, EXPECTED.usd, -MOST_PICO, limit * 8 // 10) for account in accounts]
-    holds = str([[account, EXPECTED.usd] for account in accounts]).replace(" ", "")
+    holds = str([[account, 0, EXPECTED.usd, 0] for account in accounts]).replace(" ", "")
     moves = str([[account, ACTUAL, -(EXPECTED.usd or 0), 0] for account in accounts]).replace(" ", "")
-    call = (
-        '{"input":100,"output":300,"context":null,"provider":"openai","model":"gpt-4o","requested":null,"who":{"org":'
-    )
-    call += '"default","team":"search","user":"u1","session":"s1","agent":"researcher","task":"t1"}}'
+    call = call_text(SUBJECT, {})
 
     def pair(one: Event) -> int:
         key, row = new_id(), prepare(one, None).row
         started = time.perf_counter_ns()
         run("BEGIN IMMEDIATE")
         many(HOLD, held)
-        run(KEEP, (key, "default", "dispatched", one.at_us, one.at_us + 600_000_000, *EXPECTED, holds, call))
+        run(ENTRY, (one.at_us, "reserve", None, None, holds))
         number = connection.last_insert_rowid()
-        run(ENTRY, (one.at_us, "reserve", number, None, moves))
+        until = one.at_us + 600_000_000
+        run(KEEP, (key, "default", number, False, "dispatched", one.at_us, until, *EXPECTED, 100, holds, call))
         run("COMMIT")
         run("BEGIN IMMEDIATE")
         run(INSERT, row)
-        run(END, (number, key, "default", holds))
+        run(END, (key, "default", number, holds, False))
         many(SETTLE, settled)
         run(ENTRY, (one.at_us, "settle", number, one.id, moves))
         run("COMMIT")

@@ -36,6 +36,31 @@ def test_the_key_of_another_agents_call(guard: Guard) -> None:
         guard.reserve("cheap", usd="0.10", key="K", agent="b")
 
 
+def test_a_key_of_ours_that_is_handed_on(guard: Guard) -> None:
+    """Whoever asks by it has the hold that stands; delivered twice, the call is made once."""
+    guard.set(None, usd=1)
+    first = guard.reserve("cheap", usd="0.10")
+    for _ in range(2):
+        mine = guard.reserve("cheap", usd="0.10", key=first.key)
+    mine.dispatch()
+    mine.settle(usd="0.10")
+    with pytest.raises(BudgetConflict, match="is settled, so nothing is held"):
+        guard.reserve("cheap", usd="0.10", key=first.key)
+    assert [(one.posted, one.reserved) for one in guard.status()] == [(10**11, 0)]
+
+
+def test_a_call_that_another_has_settled_does_not_leave(guard: Guard) -> None:
+    """Nothing is held for it any more, and that is said."""
+    guard.set(None, usd=1)
+    hold = guard.reserve("cheap", usd="0.10")
+    guard.reserve("cheap", usd="0.10", key=hold.key).settle(usd="0.10")
+    other = guard.reserve("cheap", usd="0.10")
+    guard.accounts.settle(other.key, [])
+    for one, state in ((hold, "settled"), (other, "over")):
+        with pytest.raises(BudgetConflict, match=f"is {state}: another has ended it; reserve again"):
+            one.dispatch()
+
+
 def test_asked_for_again_as_gone(guard: Guard) -> None:
     """A hold that is asked for again with its call leaving has left: it is not freed any more."""
     guard.set(None, usd=1)
@@ -80,13 +105,26 @@ def test_old_holds_are_forgotten_behind_expired_ones(guard: Guard, clock: FakeCl
     lost = [guard.reserve("cheap", usd="0.01", gone=True) for _ in range(LOT + 1)]
     clock.advance(700)
     guard.accounts.expire(guard.now_us())
-    ended = guard.reserve("cheap", usd="0.01", gone=True)
+    ended = guard.reserve("cheap", usd="0.01", gone=True, key="mine")
     ended.settle(usd="0.01")
+    assert guard.accounts.hold(ended.key) is not None
     for _ in range(3):
         clock.advance(KEEP_US / 1e6 + 1)
         guard.reserve("cheap", usd="0.01").release()
     assert guard.accounts.hold(ended.key) is None
     assert all(guard.accounts.hold(one.key) is not None for one in lost)
+
+
+def test_holds_are_forgotten_after_all_of_before_are(guard: Guard, clock: FakeClock) -> None:
+    """However often: the ledger numbers its rows anew when none is left."""
+    guard.set(None, usd=100)
+    for _ in range(3):
+        ended = [guard.reserve("cheap", usd="0.01") for _ in range(5)]
+        assert all(one.release() for one in ended)
+        for _ in range(3):
+            clock.advance(KEEP_US / 1e6 + 1)
+            guard.reserve("cheap", usd="0.01", gone=True).settle(usd="0.01")
+        assert [guard.accounts.hold(one.key) for one in ended] == [None] * 5
 
 
 def test_a_stream_of_a_free_model_under_a_token_budget(guard: Guard) -> None:

@@ -135,6 +135,24 @@ def test_a_forked_child_holds_in_the_same_accounts(tmp_path: Path) -> None:
         assert store.accounts.audit().holds_true
 
 
+def test_a_key_that_is_no_text(tmp_path: Path, make_event: Callable[..., Event]) -> None:
+    """An error of the ledger, whatever is asked with it, and nothing is kept."""
+    key = "half \ud800"
+    with open_ledger(tmp_path / "ledger.db") as store:
+        store.accounts.put(make_budget("agent=writer", usd=1, name="w"))
+        for work in (
+            lambda: store.accounts.reserve(ask(key)),
+            lambda: store.accounts.settle(key, [(make_event(), None)]),
+            lambda: store.accounts.dispatch(key),
+            lambda: store.accounts.release(key),
+            lambda: store.accounts.extend(key, now_us()),
+            lambda: store.accounts.hold(key),
+        ):
+            with pytest.raises(LedgerError, match="is no text"):
+                work()
+        assert not list(store.events()) and store.accounts.audit().holds_true
+
+
 def test_old_holds_are_forgotten_after_a_while(tmp_path: Path, make_event: Callable[..., Event]) -> None:
     """Ended ones, after a week; open ones and the entries stay."""
     with open_ledger(tmp_path / "ledger.db") as store:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from farthing import CostTracker
+from farthing.event import now_us
 from farthing.ledger.forget import forget
 from farthing.ledger.open import open_ledger
 from farthing.policy import make_budget
@@ -23,6 +24,10 @@ def test_no_word_of_a_person_with_budgets_is_left(tmp_path: Path, name: str) -> 
         tracker = CostTracker(ledger=store)
         for user in (name, name, f"{name}x"):
             tracker.record("gpt-4o", 100_000, 0, user=user, agent="a", metadata={"who": user})
+        for user, key in ((name, None), (f"{name}x", "open"), (f"{name}x", "back"), (name, "over")):
+            hold = tracker.guard.reserve("gpt-4o", usd=0, user=user, key=key)
+            if key in ("back", "over"):
+                assert hold.release()
         assert len(store.accounts.alerts()) == 8 and not store.accounts.audit().mismatches
         label = forget(str(path), [name]).label
         # A process that knew the accounts before goes on with what they are called now.
@@ -35,3 +40,35 @@ def test_no_word_of_a_person_with_budgets_is_left(tmp_path: Path, name: str) -> 
     for spelled in {name, json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1]}:
         kept = kept.replace(f"{spelled}x", "")
         assert spelled not in kept
+
+
+def test_who_has_the_name_of_a_person_keeps_it(tmp_path: Path) -> None:
+    """An agent of this name, its budgets, holds and accounts; and a person of this name elsewhere."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as store:
+        for scope in ({"agent": "sam"}, {"agent": "*"}, {"agent": "*", "user": "*"}, {"user": "sam"}, {"user": "*"}):
+            for org in ("here", "there"):
+                store.accounts.put(make_budget(scope, usd=1, per="month", org=org, name=f"{scope}"))
+        store.accounts.put(make_budget({"agent": "sam"}, usd=1, per="month", org="here", name="sam"))
+        store.accounts.put(make_budget({"user": "*"}, usd=1, per="month", org="*", name="all"))
+        tracker = CostTracker(ledger=store)
+        for org in ("here", "there"):
+            tracker.record("gpt-4o", 100_000, 0, user="sam", agent="sam", org=org)
+            tracker.guard.reserve("gpt-4o", usd="0.01", user="sam", agent="sam", org=org)
+        label = forget(str(path), ["sam"], "here").label
+        assert not store.accounts.audit().mismatches
+        assert {b.scope["agent"] for b in store.accounts.budgets("here") if "agent" in b.scope} == {"sam", "*"}
+        named = [(b.org, b.scope["user"]) for b in store.accounts.budgets() if b.scope.get("user", "*") != "*"]
+        assert sorted(named) == [("here", label), ("there", "sam")]
+        standings = [one for one in store.accounts.standings() if one.posted and "user=" in one.place]
+        assert {(one.posted, one.reserved) for one in standings} == {(250_000_000_000, 10**10)}
+        assert {(one.budget.org, one.place) for one in standings} == {
+            ("here", f"agent=sam,user={label}"),
+            ("here", f"user={label}"),
+            ("there", "agent=sam,user=sam"),
+            ("there", "user=sam"),
+            ("*", f"org=here,user={label}"),
+            ("*", "org=there,user=sam"),
+        }
+        store.accounts.expire(now_us() + 10**12)
+        assert not store.accounts.audit().mismatches

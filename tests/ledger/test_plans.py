@@ -25,6 +25,7 @@ from farthing.policy import Subject, make_budget
 
 WHO = Attribution(agent="writer")
 OTHER = Attribution(agent="reader")
+HELD = "key, org, number, state, at_us, expires_us, usd, tokens, calls, input, moves, call"
 Make = Callable[..., Event]
 
 
@@ -221,6 +222,44 @@ def test_a_threshold_makes_one_plan_void(
     assert stands(here) == {"w": (813, 1)}
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_what_is_over_is_remembered_for_who_may_say_it_again(
+    tmp_path: Path, make_event: Make, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    """By a key of the caller's own; by one of ours nobody can, so nothing of a settled hold stays."""
+    if not quick:
+        monkeypatch.setattr(plans, "plan_for", lambda *_: None)
+    with open_ledger(tmp_path / "ledger.db") as store:
+        budgets_of(store, "calls")
+        for key, fresh in (("mine", False), ("ours", True)):
+            at = now_us()
+            ask = Ask(key, Subject(WHO, "openai", "gpt-5"), Amounts(1, 2, 3), at, at + 600_000_000, True, fresh)
+            assert isinstance(store.accounts.reserve(ask), Hold)
+            assert (hold := store.accounts.hold(key)) and hold.state == "dispatched"
+            one = made(make_event, 1)
+            assert [store.accounts.settle(key, [(one, None)]) for _ in range(3)] == [["added"], *[["duplicate"]] * 2]
+            kept = store.accounts.hold(key)
+            assert (kept and kept.state) == (None if fresh else "settled")
+            assert store.accounts.reserve(ask._replace(fresh=False)) == kept or fresh
+        assert store.accounts.audit().holds_true
+
+
+def test_few_holds_are_known_by_heart(
+    two: tuple[Store, Store], make_event: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that are not ended the oldest are read again where they end; that comes to the same."""
+    here, _ = two
+    monkeypatch.setattr("farthing.ledger.sheet._KNOWN_HOLDS", 2)
+    keys = [reserve(here, 10) for _ in range(5)]
+    book = here._writer.book  # type: ignore[attr-defined]
+    book.swept(book.swept_us)
+    assert list(book.made) == [(key, "default") for key in keys[-2:]]
+    for key in keys:
+        assert key
+        settle(here, key, made(make_event, 7))
+    assert stands(here) == {"w": (35, 1)} and not book.made
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_both_ways_come_to_the_same(
     tmp_path: Path, make_event: Make, monkeypatch: pytest.MonkeyPatch, seed: int
@@ -255,6 +294,7 @@ def test_both_ways_come_to_the_same(
                     answers.append(store.accounts.settle(key, [(one, None)]))
             assert store.accounts.audit().holds_true
             rows = store._writer.database.rows  # type: ignore[attr-defined]
-            tables = ("accounts", "entries", "events", "alerts")
+            tables = ("accounts", "entries", "events", "alerts", f"(SELECT {HELD} FROM holds)")
+            tables += (f"(SELECT {HELD} FROM ended_holds)",)
             found.append((answers, [rows(f"SELECT * FROM {name}") for name in tables]))
     assert found[0] == found[1]

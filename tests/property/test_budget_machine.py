@@ -47,6 +47,8 @@ class Known:
     actual: Fraction | None = None  # of its event; of an estimate what was held
     spent_tokens: int = 0
     estimated: bool = False
+    fresh: bool = False  # nobody says its key again: once settled in time, the ledger need not know it
+    forgotten: bool = False
 
     def amount(self, key: Key) -> Fraction:
         return Fraction(self.tokens) if key[0] == "tokens" else self.usd
@@ -141,7 +143,7 @@ class Budgets(RuleBasedStateMachine):
         ask = self.ask(key, agent, usd, tokens, gone, fresh)
         answer = self.accounts.reserve(ask)
         self.model.expire(self.now)  # the ledger looks whenever it would refuse; the machine does at every step
-        wanted = Known(agent, usd, tokens, self.now, ask.expires_us, "dispatched" if gone else "held")
+        wanted = Known(agent, usd, tokens, self.now, ask.expires_us, "dispatched" if gone else "held", fresh=fresh)
         fits = all(
             wanted.amount(k) == 0 or self.model.posted(k) + self.model.reserved(k) + wanted.amount(k) <= LIMITS[k[0]]
             for k in keys(agent, self.now)
@@ -161,9 +163,13 @@ class Budgets(RuleBasedStateMachine):
         """A doubled message changes nothing; one with another amount is a conflict."""
         key = self.some(pick)
         known = self.model.holds[key]
+        if known.forgotten:
+            assert self.accounts.hold(key) is None
+            return
         ask = self.ask(key, known.agent, known.usd, known.tokens + more, known.state == "dispatched", False)
         self.model.expire(self.now)
         assert isinstance(self.accounts.reserve(ask), Conflict if more else Hold)
+        known.fresh = known.fresh and bool(more)  # said again, it may be said once more
 
     @precondition(lambda self: self.model.holds)
     @rule(pick=st.integers(0, 99))
@@ -173,7 +179,7 @@ class Budgets(RuleBasedStateMachine):
         known = self.model.holds[key]
         if known.state == "held":
             known.state = "dispatched"
-        assert self.accounts.dispatch(key) == known.state
+        assert self.accounts.dispatch(key) == (None if known.forgotten else known.state)
 
     @precondition(lambda self: self.model.holds)
     @rule(pick=st.integers(0, 99))
@@ -206,6 +212,7 @@ class Budgets(RuleBasedStateMachine):
             assert outcomes == ["corrected"]
         else:
             assert outcomes == ["added"]
+        known.forgotten = known.fresh and before in ("held", "dispatched")
         known.state, known.actual, known.spent_tokens = "settled", usd, tokens
         self.note_overshoot(known, before)
 

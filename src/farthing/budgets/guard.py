@@ -28,7 +28,7 @@ from farthing.budgets.people import People
 from farthing.budgets.reservation import Held, Reservation
 from farthing.budgets.words import exceeded
 from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, LedgerError
-from farthing.event import Attribution, Event, new_id, now_us
+from farthing.event import EMPTY, Attribution, Event, new_id, now_us
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.alerts import Alert
 from farthing.ledger.holds import Ask, Conflict, Hold
@@ -289,7 +289,8 @@ class Guard(Desk):
             expires_us=at_us + microseconds(asked.get("hold_s", HOLD_S), "hold_s"),
             gone=bool(asked.get("gone")),
             fresh=key is None,
-            call={"input": expected.input_tokens, "output": expected.output_tokens, "context": asked.get("context")},
+            input=expected.input_tokens,
+            context=asked.get("context") or EMPTY,
             allowed=asked.get("allowed", ()),
         )
 

@@ -97,10 +97,9 @@ class Reservation:
             return
         if self._stored:
             now = self._guard.accounts.dispatch(self.key, self.org)
-            if now not in ("dispatched", "settled"):
-                raise BudgetConflict(
-                    f"the hold {self.key} is {now or 'gone'}: it stood too long before its call left; reserve again"
-                )
+            if now != "dispatched":
+                why = "it stood too long before its call left" if now == "expired" else "another has ended it"
+                raise BudgetConflict(f"the hold {self.key} is {now or 'over'}: {why}; reserve again")
         self.state = "dispatched"
 
     def settle(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from farthing.amounts import Amounts
-from farthing.errors import LedgerError
 from farthing.event import now_us
 from farthing.ledger import audit, controls, holds, plans, policies
 from farthing.ledger.alerts import Alert, Listener
@@ -105,10 +104,7 @@ class Accounts:
 
     def reserve(self, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
         """The hold; or the refusals, and nothing is held; or a Conflict: the key names a hold of other amounts."""
-        try:
-            return self._writer.transact(plans.reserve, ask)
-        except UnicodeEncodeError as error:
-            raise LedgerError(f"a hold {ask.key!r} is for names that are no text: {error}") from error
+        return self._writer.transact(plans.reserve, ask)
 
     def dispatch(self, key: str, org: str = "default") -> State | None:
         """The call has left: the state it is in now; None where no such hold is known."""

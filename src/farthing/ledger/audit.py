@@ -90,9 +90,9 @@ def _replayed(database: Database) -> tuple[Counter[int], Counter[int], Counter[i
 def _held(database: Database) -> tuple[Counter[int], int]:
     """What the open holds add up to by account, and how many they are."""
     held: Counter[int] = Counter()
-    rows = database.rows("SELECT holds FROM reservations WHERE state IN ('held', 'dispatched')")
-    for (holds,) in rows:
-        for account, amount in json.loads(holds):
+    rows = database.rows("SELECT moves FROM holds")
+    for (moves,) in rows:
+        for account, _, amount, _ in json.loads(moves):
             held[account] += amount
     return held, len(rows)
 

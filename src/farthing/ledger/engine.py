@@ -21,7 +21,7 @@ APPLICATION_ID = 0x66727468
 PATIENCE_S = 10.0
 """How long a lock that another process holds is waited for."""
 
-WRITER_VERSION = 1
+WRITER_VERSION = 2
 """What this code writes. `farthing_writer()` gives it to triggers that forbid older writers (migrate.py)."""
 
 _chance = random.Random()  # of our own: the host program's seeded sequences stay as they are

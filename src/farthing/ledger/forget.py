@@ -12,6 +12,7 @@ from typing import Any
 from farthing.errors import InputError, LedgerBusy
 from farthing.ledger import duck
 from farthing.ledger.engine import Database
+from farthing.ledger.rows import to_json
 from farthing.ledger.seal import Step, no_step, same, write_segment
 from farthing.ledger.segments import (
     Sealed,
@@ -27,16 +28,7 @@ from farthing.ledger.segments import (
 )
 from farthing.ledger.sheet import BUMP
 from farthing.ledger.upkeep import own
-
-# Whatever else may name a person: (table, its columns of text or JSON).
-_NAMING = (
-    ("accounts", ("key",)),
-    ("alerts", ("key", "facts")),
-    ("approvals", ("facts",)),
-    ("budgets", ("name", "policy")),
-    ("entries", ("note",)),
-    ("reservations", ("call",)),
-)
+from farthing.policy import Budget, key_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,43 +139,97 @@ def _pairs(texts: Sequence[str], change: Callable[[str], str | None]) -> Any:
 
 def _others(database: Database, names: Sequence[str], org: str | None, label: str) -> int:
     """Names of accounts and budgets, and what holds and alerts say of a call. Whoever knows budgets reads them anew."""
-    spelled = [spelling for name in names for spelling in _spellings(name)]
-    done = 0
     with database.transaction(), door_open(database):
-        for table, columns in _NAMING:
-            there = {row[0] for row in database.rows(f"SELECT name FROM pragma_table_info('{table}')")}
-            of_org = " AND org = ?" if org is not None and "org" in there else ""
-            if org is not None and not of_org and "series" in there:
-                of_org = " AND series IN (SELECT series FROM budgets WHERE org = ?)"
-            for column in there.intersection(columns):
-                naming = " OR ".join([f"instr({column}, ?) > 0"] * len(spelled))
-                found = database.rows(
-                    f"SELECT rowid, {column} FROM {table} WHERE ({naming}){of_org}",
-                    [*spelled, *([org] if of_org else [])],
-                )
-                changed = [(new, row) for row, text in found if (new := _renamed(text, names, label)) != text]
-                database.many(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", changed)
-                done += len(changed)
+        fields = {
+            series: key_fields(Budget.from_json(policy))
+            for series, policy in database.rows("SELECT series, policy FROM budgets")
+        }
+
+        def of_key(text: str, series: int) -> str:
+            return _key(text, fields.get(series, ()), names, org, label)
+
+        def of_text(text: str, _series: int) -> str:
+            return _told(text, names, label)
+
+        def of_call(text: str, _series: int) -> str:
+            return _call(text, names, label)
+
+        ours = "SELECT series FROM budgets WHERE org IN (?1, '*')"
+        of_account = f"(SELECT id FROM accounts WHERE series IN ({ours}))"
+        done = _budgets(database, names, org, label)
+        for table, column, change, where in (
+            ("accounts", "key", of_key, f"series IN ({ours})"),
+            ("alerts", "key", of_key, f"series IN ({ours})"),
+            ("alerts", "facts", of_text, f"series IN ({ours})"),
+            ("approvals", "facts", of_text, f"account IN {of_account}"),
+            ("entries", "note", of_text, f"json_extract(moves, '$[0][0]') IN {of_account}"),
+            ("holds", "call", of_call, "org = ?1"),
+            ("ended_holds", "call", of_call, "org = ?1"),
+        ):
+            there = dict(database.rows(f"SELECT name, pk FROM pragma_table_info('{table}')"))
+            keys = [name for name, place in there.items() if place]
+            found = database.rows(
+                f"SELECT {column}, {'series' if 'series' in there else 0}, {', '.join(keys)} FROM {table}"
+                f" WHERE {column} IS NOT NULL AND (?1 IS NULL OR {where})",
+                (org,),
+            )
+            changed = [(new, *row) for text, series, *row in found if (new := change(text, series)) != text]
+            here = " AND ".join(f"{key} = ?" for key in keys)
+            database.many(f"UPDATE {table} SET {column} = ? WHERE {here}", changed)
+            done += len(changed)
         if done:
             database.execute(BUMP)
     return done
 
 
-def _spellings(name: str) -> set[str]:
-    """A name as it is, and as JSON has it inside of its quotes."""
-    return {name, json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1]}
+def _budgets(database: Database, names: Sequence[str], org: str | None, label: str) -> int:
+    """The budgets of this person alone, and those that this person owns."""
+    changed = []
+    for version, name, policy in database.rows(
+        "SELECT version, name, policy FROM budgets WHERE ?1 IS NULL OR org = ?1", (org,)
+    ):
+        said = json.loads(policy)
+        for place, key in ((said["scope"], "user"), (said, "owner")):
+            if place.get(key) in names:
+                place[key] = label
+        mine = said["scope"].get("user") == label
+        said["name"] = label if mine and name in names else _told(name, names, label)
+        if (new := json.dumps(said, ensure_ascii=False)) != policy:
+            changed.append((said["name"], new, version))
+    database.many("UPDATE budgets SET name = ?, policy = ? WHERE version = ?", changed)
+    return len(changed)
 
 
-def _renamed(text: str, names: Sequence[str], label: str) -> str:
-    """A text with the person's name replaced where it stands alone, as a string of JSON, or as in `user=ann,agent=a`.
+def _key(text: str, fields: Sequence[str], names: Sequence[str], org: str | None, label: str) -> str:
+    """The key of an account with the person's name replaced, in the very form in which keys are compared."""
+    if "user" not in fields:
+        return text
+    values = [text] if len(fields) == 1 else json.loads(text)
+    of = dict(zip(fields, values, strict=True))
+    if of["user"] not in names or (org is not None and of.get("org", org) != org):
+        return text
+    of["user"] = label
+    return label if len(fields) == 1 else json.dumps(list(of.values()), ensure_ascii=False)
 
-    The rest stays to the letter: the key of an account is compared as text.
-    """
+
+def _call(text: str, names: Sequence[str], label: str) -> str:
+    """What a hold keeps of its call, with the person's name replaced."""
+    said = json.loads(text)
+    who = said["who"]
+    metadata = scrubbed(to_json(who["metadata"]), names, label) if who.get("metadata") else None
+    if who.get("user") not in names and (metadata is None or json.loads(metadata) == who["metadata"]):
+        return text
+    if who.get("user") in names:
+        who["user"] = label
+    if metadata is not None:
+        who["metadata"] = json.loads(metadata)
+    return to_json(said)
+
+
+def _told(text: str, names: Sequence[str], label: str) -> str:
+    """A text, or texts in JSON, with the person's name replaced where it stands as in `user=ann,agent=a`."""
     for name in names:
-        if text == name:
-            return label
-        for spelled in _spellings(name):
-            text = text.replace(f'"{spelled}"', f'"{label}"')
+        for spelled in {name, json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1]}:
             text = re.sub(rf"""\buser={re.escape(spelled)}(?=[,"' ]|$)""", f"user={label}", text)
     return text
 

@@ -16,7 +16,7 @@ from farthing.errors import InputError
 from farthing.event import EMPTY, Event, new_id
 from farthing.ledger.engine import Database
 from farthing.ledger.rows import ID, MOST_COUNT, Prepared, prepare, to_json
-from farthing.ledger.sheet import SWEEP_US, Book, Line, Sheet, record_alert, refusal_of, subject_from
+from farthing.ledger.sheet import SWEEP_US, Book, Line, Sheet, moves_text, record_alert, refusal_of, subject_from
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
 from farthing.policy import Budget, Refusal, Rule, Subject, fits, unfit
@@ -27,19 +27,28 @@ State = Literal["held", "dispatched", "settled", "released", "expired"]
 
 LOT = 100
 KEEP_US = 7 * 86_400 * 1_000_000
-"""Ended holds are remembered so long, so that a repeated message finds them."""
+"""Holds that are over are forgotten so long after they were made; those that expired never."""
 _INT64 = 2**63
 
-_FIND = "SELECT number, state, at_us, expires_us, usd, tokens, calls, holds, call FROM reservations"
+_ALL = "at_us, expires_us, usd, tokens, calls, input, moves, call"
+_FIND_OPEN = f"SELECT number, state, {_ALL}, named FROM holds WHERE key = ? AND org = ?"
+_FIND_ENDED = f"SELECT number, state, {_ALL}, 1 FROM ended_holds WHERE key = ? AND org = ?"
 _OPEN = ("held", "dispatched")
-KEEP = (
-    "INSERT INTO reservations (key, org, state, at_us, expires_us, usd, tokens, calls, holds, call)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+KEEP = f"INSERT INTO holds (key, org, number, named, state, {_ALL}) VALUES ({', '.join('?' * 13)})"
+_DISPATCH = "UPDATE holds SET state = 'dispatched' WHERE key = ? AND org = ?"
+REMEMBER = (
+    f"INSERT INTO ended_holds (key, org, number, state, {_ALL})"
+    f" SELECT key, org, number, ?3, {_ALL} FROM holds WHERE key = ?1 AND org = ?2"
 )
+"""(key, organisation, how it ended)"""
 
 
 class Kept(NamedTuple):
-    """A reservation as the ledger has it; `holds` and `call` are JSON."""
+    """A hold as the ledger has it; `moves` and `call` are JSON.
+
+    number  the entry that reserved it
+    named   the caller chose the key: it may be said again
+    """
 
     number: int
     state: str
@@ -48,8 +57,10 @@ class Kept(NamedTuple):
     usd: int | None
     tokens: int
     calls: int
-    holds: str
+    input: int | None
+    moves: str
     call: str
+    named: int
 
 
 Places = tuple[tuple[int, int], ...]
@@ -59,10 +70,11 @@ Places = tuple[tuple[int, int], ...]
 class Ask(NamedTuple):
     """A hold that is asked for.
 
-    key      names it in its organisation; fresh: nobody can have used the key before
+    key      names it in its organisation; fresh: nobody can have used the key before, or will ask with it again
     amounts  what the call is expected to come to
     gone     the call leaves at once: reserve and dispatch in one
-    call     what an event needs to be made of it, should its end never be heard of
+    input    how many tokens go in, where that is known; context: of the request. They are for the event that is made
+             of it, should its end never be heard of
     allowed  budgets of one call that somebody lets this one go over
     """
 
@@ -73,7 +85,8 @@ class Ask(NamedTuple):
     expires_us: int
     gone: bool = False
     fresh: bool = False
-    call: Mapping[str, Any] = EMPTY
+    input: int | None = None
+    context: Mapping[str, Any] = EMPTY
     allowed: tuple[Budget, ...] = ()
 
     @property
@@ -110,7 +123,7 @@ def must_fit(amounts: Amounts) -> None:
 
 
 def _places(known: Kept) -> Places:
-    return tuple((account, amount) for account, amount in json.loads(known.holds))
+    return tuple((account, amount) for account, _, amount, _ in json.loads(known.moves))
 
 
 def _hold_of(known: Kept, key: str, org: str) -> Hold:
@@ -119,7 +132,7 @@ def _hold_of(known: Kept, key: str, org: str) -> Hold:
 
 
 def _find(database: Database, key: str, org: str) -> Kept | None:
-    found = database.rows(f"{_FIND} WHERE key = ? AND org = ?", (key, org))
+    found = database.rows(_FIND_OPEN, (key, org)) or database.rows(_FIND_ENDED, (key, org))
     return Kept(*found[0]) if found else None
 
 
@@ -141,7 +154,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     if not book.swept_us <= ask.at_us < book.swept_us + SWEEP_US:
         expire(database, writer, ask.at_us)
         _prune(database, book, ask.at_us)
-        book.swept_us = ask.at_us
+        book.swept(ask.at_us)
     rules = book.current(database)
     covering = rules.covering(ask.subject)
     sheet = Sheet(database, book, ask.at_us)
@@ -159,10 +172,11 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     return _hold(sheet, ask, lines)
 
 
-def names_of(subject: Subject) -> dict[str, Any]:
-    """Whose call it is, as a reservation keeps it; `subject_from` reads it."""
+def call_text(subject: Subject, context: Mapping[str, Any]) -> str:
+    """Whose call it is, as a hold keeps it, with the context of its request if it has one; `subject_from` reads it."""
     names = {"provider": subject.provider, "model": subject.model, "requested": subject.requested}
-    return {**names, "who": subject.who.to_dict()}
+    more = {"context": context} if context else {}
+    return to_json({**names, "who": subject.who.to_dict(), **more})
 
 
 def _again(database: Database, book: Book, known: Kept, ask: Ask) -> Hold | Conflict:
@@ -173,8 +187,10 @@ def _again(database: Database, book: Book, known: Kept, ask: Ask) -> Hold | Conf
         subject_from(json.loads(known.call))
     ):
         return Conflict(hold)
+    if not known.named:  # a key of ours that was handed on: it may be said once more
+        database.execute("UPDATE holds SET named = 1 WHERE key = ? AND org = ?", (ask.key, hold.org))
     if ask.gone and hold.state == "held":
-        database.execute("UPDATE reservations SET state = 'dispatched' WHERE number = ?", (known.number,))
+        database.execute(_DISPATCH, (ask.key, hold.org))
         return hold._replace(state="dispatched")
     return hold
 
@@ -219,13 +235,12 @@ def _tell(sheet: Sheet, refusals: list[tuple[Refusal, Rule, str]]) -> bool:
 def _hold(sheet: Sheet, ask: Ask, lines: list[tuple[Line, int]]) -> Hold:
     for line, amount in lines:
         line.reserved += amount
-    places = tuple(sorted((line.id, amount) for line, amount in lines))
-    text = f"[{','.join([f'[{account},{amount}]' for account, amount in places])}]"
-    call = to_json({**ask.call, **names_of(ask.subject)})
-    row = (ask.key, ask.subject.who.org, ask.state, ask.at_us, ask.expires_us, *ask.amounts, text, call)
-    sheet.database.execute(KEEP, row)
-    sheet.flush("reserve", reservation=sheet.database.last_number())
-    return Hold(ask.key, ask.subject.who.org, ask.state, ask.amounts, ask.at_us, ask.expires_us)
+    moves = moves_text(sorted((line.id, 0, amount, 0) for line, amount in lines))
+    call = call_text(ask.subject, ask.context)
+    org, number = ask.subject.who.org, sheet.flush("reserve", always=True)
+    row = (ask.key, org, number, not ask.fresh, ask.state, ask.at_us, ask.expires_us, *ask.amounts, ask.input)
+    sheet.database.execute(KEEP, (*row, moves, call))
+    return Hold(ask.key, org, ask.state, ask.amounts, ask.at_us, ask.expires_us)
 
 
 def _with_approval(sheet: Sheet, refusal: Refusal) -> Refusal:
@@ -256,16 +271,14 @@ def dispatch(database: Database, writer: Writer, key: str, org: str) -> State | 
     known = _find(database, key, org)
     if known is None or known.state != "held":
         return None if known is None else cast(State, known.state)
-    database.execute("UPDATE reservations SET state = 'dispatched' WHERE number = ?", (known.number,))
+    database.execute(_DISPATCH, (key, org))
     return "dispatched"
 
 
 def extend(database: Database, writer: Writer, key: str, org: str, expires_us: int) -> bool:
     """Let the hold stand until then; whether it stands."""
     database.execute(
-        "UPDATE reservations SET expires_us = max(expires_us, ?)"
-        " WHERE key = ? AND org = ? AND state IN ('held', 'dispatched')",
-        (expires_us, key, org),
+        "UPDATE holds SET expires_us = max(expires_us, ?) WHERE key = ? AND org = ?", (expires_us, key, org)
     )
     return database.changes() > 0
 
@@ -295,8 +308,8 @@ def top_up(
         line.reserved += amount
         held[line.id] = held.get(line.id, 0) + amount
     database.execute(
-        "UPDATE reservations SET usd = ?, tokens = ?, calls = ?, holds = ? WHERE number = ?",
-        (*raised, to_json([[a, h] for a, h in held.items()]), known.number),
+        "UPDATE holds SET usd = ?, tokens = ?, calls = ?, moves = ? WHERE key = ? AND org = ?",
+        (*raised, moves_text([(account, 0, amount, 0) for account, amount in held.items()]), key, org),
     )
     sheet.flush("top_up", reservation=known.number)
     return _hold_of(known, key, org)._replace(amounts=raised)
@@ -307,7 +320,7 @@ def release(database: Database, writer: Writer, key: str, org: str, now_us: int)
     known = _find(database, key, org)
     if known is None or known.state != "held":
         return False
-    _end(database, known, "released")
+    _end(database, known, key, org, "released")
     sheet = Sheet(database, writer.book, now_us)
     _free(sheet, _places(known))
     sheet.flush("release", reservation=known.number)
@@ -338,7 +351,7 @@ def settle(
         sheet.fetch([account for account, _ in places])
         _free(sheet, places)
     if known is not None and known.state != "settled":
-        _end(database, known, "settled")
+        _end(database, known, key, org, "settled")
     if news and book.current(database):
         sheet.post([entry.event for entry in news])
     for account, amount in places:
@@ -355,8 +368,13 @@ def _free(sheet: Sheet, places: Places) -> None:
         sheet.line(account).reserved -= amount
 
 
-def _end(database: Database, known: Kept, state: State) -> None:
-    database.execute("UPDATE reservations SET state = ? WHERE number = ?", (state, known.number))
+def _end(database: Database, known: Kept, key: str, org: str, state: State) -> None:
+    if known.state not in _OPEN:
+        database.execute("UPDATE ended_holds SET state = ? WHERE key = ? AND org = ?", (state, key, org))
+        return
+    if known.named or state != "settled":
+        database.execute(REMEMBER, (key, org, state))
+    database.execute("DELETE FROM holds WHERE key = ? AND org = ?", (key, org))
 
 
 def estimate_key(key: str) -> str:
@@ -407,17 +425,13 @@ def _nothing(estimate: Event) -> Event:
 
 def expire(database: Database, writer: Writer, now_us: int, limit: int = LOT) -> int:
     """Frees the holds that are due; those whose call has left are posted as estimated. How many there were."""
-    due = database.rows(
-        "SELECT key, org FROM reservations WHERE expires_us <= ? AND state IN ('held', 'dispatched')"
-        " ORDER BY expires_us LIMIT ?",
-        (now_us, limit),
-    )
+    due = database.rows("SELECT key, org FROM holds WHERE expires_us <= ? ORDER BY expires_us LIMIT ?", (now_us, limit))
     for key, org in due:
         known = _find(database, key, org)
         assert known is not None
         sheet = Sheet(database, writer.book, now_us)
         _free(sheet, _places(known))
-        _end(database, known, "expired")
+        _end(database, known, key, org, "expired")
         if known.state == "held":
             sheet.flush("expire", reservation=known.number)
             continue
@@ -433,7 +447,7 @@ def _estimated(known: Kept, key: str, now_us: int) -> Event:
     """The event of a call that left and was not heard of again: what was held for it."""
     call = json.loads(known.call)
     subject = subject_from(call)
-    into = min(known.tokens if call.get("input") is None else call["input"], known.tokens)
+    into = min(known.tokens if known.input is None else known.input, known.tokens)
     status = "unpriced" if known.usd is None else "free" if known.usd == 0 else "reported"
     return Event(
         id=new_id(),
@@ -457,16 +471,18 @@ def _estimated(known: Kept, key: str, now_us: int) -> Event:
 
 
 def _prune(database: Database, book: Book, now_us: int) -> None:
-    """Forget holds that ended long ago, a few at a time. Expired ones stay: their calls may yet be heard of."""
+    """Forget holds that are over, a few at a time. Expired ones stay: their calls may yet be heard of."""
     oldest = database.rows(
-        "SELECT number, at_us, state FROM reservations WHERE number > ? ORDER BY number LIMIT ?", (book.pruned, LOT)
+        "SELECT seq, at_us, state FROM ended_holds WHERE seq > ? ORDER BY seq LIMIT ?", (book.pruned, LOT)
     )
+    if not oldest:
+        book.pruned = 0  # numbers of rows that are gone are given again
     ended = []
-    for number, at_us, state in oldest:
-        if at_us >= now_us - KEEP_US or state in _OPEN:
+    for seq, at_us, state in oldest:
+        if at_us >= now_us - KEEP_US:
             break
-        book.pruned = number
+        book.pruned = seq
         if state != "expired":
-            ended.append((number,))
+            ended.append((seq,))
     if ended:
-        database.many("DELETE FROM reservations WHERE number = ?", ended)
+        database.many("DELETE FROM ended_holds WHERE seq = ?", ended)

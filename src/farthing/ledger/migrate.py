@@ -1,8 +1,9 @@
 """The file's tables: made when it is new, brought up to date when it is older, used as they are when it is newer.
 
-The version is SQLite's `user_version`. A migration only adds, so an older process goes on writing to a newer file,
-by column name. One that older writers would damage says so: it sets `min_writer` in `ledger_meta`, read when a ledger
-is opened, and makes the trigger of `FORBID`, which stops older processes that have it open already.
+The version is SQLite's `user_version`. A migration adds, so an older process goes on writing to a newer file, by column
+name. One that older writers would damage sets `min_writer` in `ledger_meta`, read when a ledger is opened. Processes
+that have it open already are stopped by the trigger of `FORBID`; or, where only some of their work would do damage, by
+the tables of that work being gone.
 """
 
 from __future__ import annotations

@@ -7,17 +7,15 @@ same step by step; both come to the same, and a test holds that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from itertools import repeat
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from farthing.amounts import MOST_PICO, SPENT, UNITS_OF_BUDGETS, Amounts
 from farthing.event import Event
 from farthing.ledger import holds
 from farthing.ledger.engine import Database
-from farthing.ledger.holds import KEEP, Ask, Conflict, Hold, State, names_of
-from farthing.ledger.rows import AT, MOST_COUNT, Prepared, to_json
+from farthing.ledger.holds import KEEP, REMEMBER, Ask, Conflict, Hold, State, call_text
+from farthing.ledger.rows import AT, MOST_COUNT, Prepared
 from farthing.ledger.sheet import SWEEP_US, Book
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
@@ -39,18 +37,14 @@ SETTLE = (
     f" AND reserved <= {MOST_PICO} AND held <= {MOST_PICO} AND settled <= {MOST_PICO}"
 )
 """(account, amount, what was held, posted at least, and with the amount below)"""
-END = (
-    "UPDATE reservations SET state = 'settled'"
-    " WHERE number = ? AND key = ? AND org = ? AND holds = ? AND state IN ('held', 'dispatched')"
-)
+END = "DELETE FROM holds WHERE key = ? AND org = ? AND number = ? AND moves = ? AND named = ?"
 ENTRY = "INSERT INTO entries (at_us, kind, reservation, event, moves) VALUES (?, ?, ?, ?, ?)"
 
-
-_hold: Callable[[tuple[Any, ...]], Hold] = partial(tuple.__new__, Hold)  # a fifth of the time
 
 Rows: TypeAlias = Iterable[tuple[int | None, ...]]
 _Term = tuple[int, int, int, int, int]
 """An account, the unit it counts, its limit; from where to where its next threshold is not passed."""
+_new = tuple.__new__  # of a named tuple: half the time
 
 
 class Plan:
@@ -62,15 +56,13 @@ class Plan:
 
     __slots__ = (
         "accounts",
+        "call",
         "held",
-        "highs",
         "home",
         "key",
-        "limits",
-        "lows",
-        "names_json",
+        "marks",
         "org",
-        "places",
+        "room",
         "settled",
         "since_us",
         "subject",
@@ -84,18 +76,19 @@ class Plan:
         self.home: dict[Any, Plan] = {}
         self.key: Any = None
         self.unit = terms[0][1]
-        self.accounts, self.limits, self.lows, self.highs = ([term[n] for term in terms] for n in (0, 2, 3, 4))
+        self.accounts = [term[0] for term in terms]
+        self.room = [(account, limit) for account, _, limit, _, _ in terms]
+        self.marks = [(account, low, high) for account, _, _, low, high in terms]
         self.since_us, self.until_us = span
-        self.names_json = to_json(names_of(subject))[1:]
-        self.places, self.held, self.settled = (_cut(self.accounts, *s) for s in (("", ""), ("0,", ",0"), ("", ",0")))
+        self.call = call_text(subject, {})
+        self.held, self.settled = _cut(self.accounts, "0,"), _cut(self.accounts, "")
 
-    def holding(self, amounts: Amounts) -> tuple[Rows, str, str] | None:
-        """What `HOLD` takes; the places and the moves as JSON. None: an amount is not as those of ordinary calls."""
+    def holding(self, amounts: Amounts) -> tuple[Rows, str] | None:
+        """What `HOLD` takes, and the moves as JSON. None: an amount is not as those of ordinary calls."""
         amount = amounts[self.unit]
         if not amount:  # a price that is not known, or nothing to hold here
             return None
-        text = f"{amount}"
-        return zip(self.accounts, repeat(amount), self.limits), text.join(self.places), text.join(self.held)
+        return [(account, amount, limit) for account, limit in self.room], f"{amount}".join(self.held)
 
     def posting(self, event: Event, held: Amounts) -> tuple[Rows, str] | None:
         """What `SETTLE` takes, and the moves as JSON. None: an amount is not as those of ordinary calls."""
@@ -103,20 +96,8 @@ class Plan:
         amount, freed = SPENT[unit](event), held[unit]
         if not 0 <= amount <= _MOST_AMOUNT:
             return None
-        rows = zip(self.accounts, repeat(amount), repeat(freed), self.lows, self.highs)
+        rows = [(account, amount, freed, low, high) for account, low, high in self.marks]
         return rows, f"{amount},-{freed}".join(self.settled)
-
-    def call_text(self, call: Mapping[str, Any]) -> str:
-        """What an event can be made of, should the call's end never be heard of."""
-        get = call.get
-        if get("context"):
-            return to_json({**call, **names_of(self.subject)})
-        into, out = get("input"), get("output")
-        if into is None:
-            into = "null"
-        if out is None:
-            out = "null"
-        return f'{{"input":{into},"output":{out},{self.names_json}'
 
 
 class MixedPlan(Plan):
@@ -128,13 +109,14 @@ class MixedPlan(Plan):
         super().__init__(subject, terms, span)
         self.units = [term[1] for term in terms]
 
-    def holding(self, amounts: Amounts) -> tuple[Rows, str, str] | None:
+    def holding(self, amounts: Amounts) -> tuple[Rows, str] | None:
         """As of a plan with one unit."""
         each = [amounts[unit] or 0 for unit in self.units]
         if 0 in each:
             return None
         texts = [f"{amount}" for amount in each]
-        return zip(self.accounts, each, self.limits, strict=True), _join(self.places, texts), _join(self.held, texts)
+        rows = [(account, amount, limit) for (account, limit), amount in zip(self.room, each, strict=True)]
+        return rows, _join(self.held, texts)
 
     def posting(self, event: Event, held: Amounts) -> tuple[Rows, str] | None:
         """As of a plan with one unit."""
@@ -143,12 +125,13 @@ class MixedPlan(Plan):
         if not 0 <= min(each) <= max(each) <= _MOST_AMOUNT:
             return None
         texts = [f"{amount},-{was}" for amount, was in zip(each, freed, strict=True)]
-        return zip(self.accounts, each, freed, self.lows, self.highs, strict=True), _join(self.settled, texts)
+        rows = [(mark[0], amount, was, *mark[1:]) for mark, amount, was in zip(self.marks, each, freed, strict=True)]
+        return rows, _join(self.settled, texts)
 
 
-def _cut(accounts: Sequence[int], before: str, after: str) -> list[str]:
-    """The parts of `[[account,<before>AMOUNT<after>],...]` around the amounts."""
-    return f"[{','.join([f'[{one},{before}AMOUNT{after}]' for one in accounts])}]".split("AMOUNT")
+def _cut(accounts: Sequence[int], before: str) -> list[str]:
+    """The parts of `[[account,<before>AMOUNT,0],...]` around the amounts."""
+    return f"[{','.join([f'[{one},{before}AMOUNT,0]' for one in accounts])}]".split("AMOUNT")
 
 
 def _join(parts: Sequence[str], texts: Sequence[str]) -> str:
@@ -202,14 +185,14 @@ def _term(database: Database, rule: Rule, account: int) -> _Term:
     return (account, UNITS_OF_BUDGETS.index(rule.budget.unit), rule.budget.limit or 0, low, min(high, MOST_PICO))
 
 
-Made = tuple[int, int, Amounts, str, Plan]
-"""A hold that this process has made by a plan: its reservation's number, its moment, amounts, and places as JSON."""
+Made = tuple[int, int, Amounts, str, Plan, bool]
+"""A hold made here by a plan: its number, moment, amounts, moves as JSON, plan, and whether it is fresh."""
 
 
 def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
     """As `holds.reserve`."""
     book = writer.book
-    key, subject, amounts, at_us, expires_us, gone, fresh, call, _ = ask
+    key, subject, amounts, at_us, expires_us, gone, fresh, into, context, _ = ask
     usd, tokens, calls = amounts
     if (
         book.swept_us <= at_us < book.swept_us + SWEEP_US
@@ -218,22 +201,23 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
         and 0 <= (usd or 0) | tokens | calls <= _MOST_AMOUNT  # their bits together: none is negative or too great
         and (fresh or holds.find(database, key, subject.who.org) is None)
     ):
-        book.current(database)
+        if book.moment is not database.moment:
+            book.current(database)
         plan = plan_for(database, book, subject, at_us)
         holding = None if plan is None else plan.holding(amounts)
         if plan is not None and holding is not None:
-            rows, places, moves = holding
+            rows, moves = holding
             run, changed = database.run, database.changed
             before = changed()
             database.run_many(HOLD, rows)
             if changed() - before == len(plan.accounts):
                 org = plan.org
                 state: State = "dispatched" if gone else "held"
-                run(KEEP, (key, org, state, at_us, expires_us, usd, tokens, calls, places, plan.call_text(call)))
-                number = database.last_number()
-                run(ENTRY, (at_us, "reserve", number, None, moves))
-                book.remember((key, org), (number, at_us, amounts, places, plan))
-                return _hold((key, org, state, amounts, at_us, expires_us))
+                run(ENTRY, (at_us, "reserve", None, None, moves))
+                number, call = database.last_number(), call_text(subject, context) if context else plan.call
+                run(KEEP, (key, org, number, not fresh, state, at_us, expires_us, *amounts, into, moves, call))
+                book.made[key, org] = number, at_us, amounts, moves, plan, fresh
+                return _new(Hold, (key, org, state, amounts, at_us, expires_us))
             writer.restart(database)  # some account has no room for it
     return holds.reserve(database, writer, ask)
 
@@ -257,11 +241,12 @@ def _settle(
     database: Database, writer: Writer, named: tuple[str, str], made: Made, entry: Prepared, now_us: int
 ) -> bool:
     """Whether the event is kept and posted; if not, the transaction is to be begun again."""
-    number, at_us, held, places, plan = made
+    number, at_us, held, held_moves, plan, fresh = made
     if entry.row[AT] != at_us:
         entry = entry.dated(at_us)
     event, book = entry.event, writer.book
-    book.current(database)
+    if book.moment is not database.moment:
+        book.current(database)
     who, provider, model, requested = plan.subject
     if (
         plan.home is not book.plans
@@ -281,9 +266,11 @@ def _settle(
     run, changed = database.run, database.changed
     before = changed()
     key, org = named
-    run(END, (number, key, org, places))
+    if not fresh:
+        run(REMEMBER, (key, org, "settled"))
+    run(END, (key, org, number, held_moves, not fresh))
     database.run_many(SETTLE, rows)
-    if changed() - before != len(plan.accounts) + 1:
+    if changed() - before != len(plan.accounts) + (1 if fresh else 2):
         plan.home.pop(plan.key, None)  # it was not as it said: made anew, once for all that is held by it
         plan.home = {}
         return False

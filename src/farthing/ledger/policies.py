@@ -12,7 +12,7 @@ from farthing.errors import InputError
 from farthing.event import from_us
 from farthing.ledger.alerts import Alert, alert_of
 from farthing.ledger.engine import Database
-from farthing.ledger.sheet import ACTIVE, Book, Sheet, spent, subject_from
+from farthing.ledger.sheet import ACTIVE, Book, Sheet, moves_text, spent, subject_from
 from farthing.policy import Budget, Rule, Rules, fits, key_fields, org_of
 
 Change = Literal["added", "changed", "unchanged", "removed"]
@@ -132,9 +132,8 @@ def put(database: Database, book: Book, budget: Budget, by: str | None, reason: 
 
 def _take_in_holds(sheet: Sheet, rule: Rule) -> None:
     """What calls under way hold counts in a new budget, too: else it could be spent a second time."""
-    for number, at_us, holds, call, *amounts in sheet.database.rows(
-        "SELECT number, at_us, holds, call, usd, tokens, calls FROM reservations"
-        " WHERE state IN ('held', 'dispatched') ORDER BY number"
+    for org, name, at_us, held, call, *amounts in sheet.database.rows(
+        "SELECT org, key, at_us, moves, call, usd, tokens, calls FROM holds ORDER BY number"
     ):
         key = rule.key(subject_from(json.loads(call)))
         amount = Amounts(*amounts).of(rule.budget.unit)
@@ -142,8 +141,8 @@ def _take_in_holds(sheet: Sheet, rule: Rule) -> None:
             continue
         line = sheet.account(rule, key, at_us)
         line.reserved += amount
-        places = [*json.loads(holds), [line.id, amount]]
-        sheet.database.execute("UPDATE reservations SET holds = ? WHERE number = ?", (json.dumps(places), number))
+        moves = moves_text([*json.loads(held), (line.id, 0, amount, 0)])
+        sheet.database.execute("UPDATE holds SET moves = ? WHERE key = ? AND org = ?", (moves, name, org))
 
 
 def _append(database: Database, row: tuple[Any, ...]) -> int:

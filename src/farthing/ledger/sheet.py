@@ -21,7 +21,7 @@ from farthing.windows import CALENDAR, Span
 
 _INT64 = 2**63 - 1
 _KNOWN_ACCOUNTS = 50_000
-_KNOWN_HOLDS = 1_000
+_KNOWN_HOLDS = 10_000
 SWEEP_US = 1_000_000
 """Holds that are due are looked for at most so often, and whenever a call would be refused."""
 GENERATION = "SELECT value FROM ledger_meta WHERE key = 'budgets'"
@@ -74,28 +74,28 @@ class Book:
     def __init__(self) -> None:
         self.rules = Rules()
         self.swept_us = -SWEEP_US  # when holds that are due were last looked for
-        self.pruned = 0  # the last reservation that was looked at for being forgotten
+        self.pruned = 0  # the last ended hold that was looked at for being forgotten
         self.listeners: tuple[Listener, ...] = ()
         self.plans: dict[Any, Any] = {}  # of plans.py
         self.made: dict[tuple[str, str], Any] = {}  # (key, org): holds made here and not ended; of plans.py
         self.generation = "0"
-        self._moment: object = None  # of the database, as of which the rules are current
+        self.moment: object = None  # of the database, as of which the rules are current
         self._ids: dict[Place, int] = {}
         self.alerts: list[Alert] = []
 
     def current(self, database: Database) -> Rules:
         """The active budgets, as of this transaction."""
-        if self._moment is not database.moment:
+        if self.moment is not database.moment:
             generation = database.rows(GENERATION)[0][0]
             if generation != self.generation:
                 self.load(database.rows(ACTIVE), generation)
-            self._moment = database.moment
+            self.moment = database.moment
         return self.rules
 
     def change(self, database: Database) -> None:
         """The budgets have been changed in this transaction: every process is to read them again, this one now."""
         database.execute(BUMP)
-        self._moment = None
+        self.moment = None
         self.current(database)
 
     def load(self, rows: Iterable[Sequence[Any]], generation: str) -> None:
@@ -109,7 +109,7 @@ class Book:
 
     def forget(self) -> None:
         """A transaction was undone: what was learned in it is not so."""
-        self._moment = None
+        self.moment = None
         self.generation = "unknown"
         self.pruned = 0
         self._ids = {}
@@ -126,11 +126,11 @@ class Book:
             self._ids = {}
         self._ids[place] = account
 
-    def remember(self, named: tuple[str, str], made: Any) -> None:
-        """Remember a new hold, so that its end need not read it."""
-        if len(self.made) >= _KNOWN_HOLDS:
-            del self.made[next(iter(self.made))]
-        self.made[named] = made
+    def swept(self, at_us: int) -> None:
+        """Holds that are due have been looked for. Of those made here the oldest are read again where they end."""
+        self.swept_us = at_us
+        for named in list(self.made)[:-_KNOWN_HOLDS]:
+            del self.made[named]
 
     def raise_alert(self, alert: Alert) -> None:
         """To be told when the transaction is kept."""
@@ -247,9 +247,18 @@ class Sheet:
             self.account(rule, key, at_us).posted += amount
 
     def flush(
-        self, kind: str, *, reservation: int | None = None, event: str | None = None, note: str | None = None
-    ) -> None:
-        """Write what has changed since the last flush, and the entry that says so; raise alerts."""
+        self,
+        kind: str,
+        *,
+        reservation: int | None = None,
+        event: str | None = None,
+        note: str | None = None,
+        always: bool = False,
+    ) -> int | None:
+        """Write what has changed since the last flush, and the entry that says so; raise alerts. The entry's number.
+
+        Where nothing has changed and there is no note, there is no entry, or an empty one where there must be one.
+        """
         moves: list[tuple[int, ...]] = []
         rows: list[tuple[Any, ...]] = []
         for account in sorted(self._lines):
@@ -275,11 +284,13 @@ class Sheet:
             self.database.many(
                 "UPDATE accounts SET posted = ?, reserved = ?, granted = ?, held = ?, settled = ? WHERE id = ?", rows
             )
-        if moves or note is not None:
-            self.database.execute(
-                "INSERT INTO entries (at_us, kind, reservation, event, moves, note) VALUES (?, ?, ?, ?, ?, ?)",
-                (self.at_us, kind, reservation, event, moves_text(moves), note),
-            )
+        if not moves and note is None and not always:
+            return None
+        self.database.execute(
+            "INSERT INTO entries (at_us, kind, reservation, event, moves, note) VALUES (?, ?, ?, ?, ?, ?)",
+            (self.at_us, kind, reservation, event, moves_text(moves), note),
+        )
+        return self.database.last_number()
 
     def _cross(self, line: Line) -> None:
         """Raise the alerts of the thresholds that were passed."""
@@ -415,5 +426,5 @@ def _values_of(key: str | None, count: int) -> list[Any] | None:
 
 
 def subject_from(call: dict[str, Any]) -> Subject:
-    """Whose call a reservation was for, from what it keeps."""
+    """Whose call a hold is for, from what it keeps."""
     return Subject(Attribution(**call["who"]), call.get("provider"), call["model"], call.get("requested"))

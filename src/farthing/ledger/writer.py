@@ -106,6 +106,8 @@ class Writer:
                 kept = True
             except database.fault as error:
                 raise translated(error, database.path) from error
+            except UnicodeEncodeError as error:
+                raise LedgerError(f"a key or a name is no text, so the ledger cannot keep it: {error}") from error
             finally:
                 try:
                     if not kept:
