@@ -10,7 +10,7 @@ import pytest
 
 import farthing
 from farthing.budgets.guard import Guard
-from farthing.errors import AgentPausedError, TaskKilledError
+from farthing.errors import AgentPausedError, InputError, TaskKilledError
 from farthing.ledger import open_ledger
 from farthing.testing import FakeClock
 
@@ -33,6 +33,17 @@ def test_a_pause_ends_by_itself(guard: Guard, clock: FakeClock) -> None:
         guard.check("m", agent="a")
     clock.advance(hours=1)
     guard.check("m", agent="a")
+
+
+def test_a_pause_until_a_moment_that_is_past(guard: Guard) -> None:
+    """Would pause nothing: that is said."""
+    for pause in (
+        lambda until: guard.people.pause("a", until=until),
+        lambda until: guard.people.pause_noncritical(until=until),
+    ):
+        with pytest.raises(InputError, match="is past already, so nothing would be paused"):
+            pause(datetime(2026, 3, 10, 11, tzinfo=UTC))
+    assert guard.people.all() == []
 
 
 def test_critical_agents_are_spared(guard: Guard) -> None:

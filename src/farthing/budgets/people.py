@@ -94,13 +94,16 @@ class People:
     ) -> None:
         if not isinstance(name, str) or not name:
             raise InputError(f"{'task' if kind == 'task' else 'agent'} = {name!r}: must be its name, as text")
+        now_us, until_us = self._now_us(), None if until is None else to_us(until)
+        if until_us is not None and until_us <= now_us:
+            raise InputError(f"until = {until}: is past already, so nothing would be paused; name a later moment")
         control = Control(
             org=whose(self.org, org) or "default",
             kind=kind,
             name=name,
             action=action,
-            at_us=self._now_us(),
-            until_us=None if until is None else to_us(until),
+            at_us=now_us,
+            until_us=until_us,
             by=by,
             reason=reason,
         )
