@@ -7,7 +7,7 @@ same step by step; both come to the same, and a test holds that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from farthing.amounts import MOST_PICO, SPENT, UNITS_OF_BUDGETS, Amounts
@@ -41,7 +41,7 @@ END = "DELETE FROM holds WHERE key = ? AND org = ? AND number = ? AND moves = ? 
 ENTRY = "INSERT INTO entries (at_us, kind, reservation, event, moves) VALUES (?, ?, ?, ?, ?)"
 
 
-Rows: TypeAlias = Iterable[tuple[int | None, ...]]
+Rows: TypeAlias = list[list[Any]]
 _Term = tuple[int, int, int, int, int]
 """An account, the unit it counts, its limit; from where to where its next threshold is not passed."""
 _new = tuple.__new__  # of a named tuple: half the time
@@ -51,7 +51,8 @@ class Plan:
     """The accounts of one caller and model, in the order of their numbers, while `since_us <= at < until_us`.
 
     All of them count in one unit: the ordinary case. home, key: the plans of the book that it is of, and its place
-    there; a book with other plans has learned better.
+    there; a book with other plans has learned better. room, marks: the rows of `HOLD` and of `SETTLE`, filled in anew
+    for each call: transactions come one after the other, and rows of its own would cost a call two microseconds.
     """
 
     __slots__ = (
@@ -77,8 +78,8 @@ class Plan:
         self.key: Any = None
         self.unit = terms[0][1]
         self.accounts = [term[0] for term in terms]
-        self.room = [(account, limit) for account, _, limit, _, _ in terms]
-        self.marks = [(account, low, high) for account, _, _, low, high in terms]
+        self.room: Rows = [[account, 0, limit] for account, _, limit, _, _ in terms]
+        self.marks: Rows = [[account, 0, 0, low, high] for account, _, _, low, high in terms]
         self.since_us, self.until_us = span
         self.call = call_text(subject, {})
         self.held, self.settled = _cut(self.accounts, "0,"), _cut(self.accounts, "")
@@ -88,7 +89,9 @@ class Plan:
         amount = amounts[self.unit]
         if not amount:  # a price that is not known, or nothing to hold here
             return None
-        return [(account, amount, limit) for account, limit in self.room], f"{amount}".join(self.held)
+        for row in self.room:
+            row[1] = amount
+        return self.room, f"{amount}".join(self.held)
 
     def posting(self, event: Event, held: Amounts) -> tuple[Rows, str] | None:
         """What `SETTLE` takes, and the moves as JSON. None: an amount is not as those of ordinary calls."""
@@ -96,8 +99,9 @@ class Plan:
         amount, freed = SPENT[unit](event), held[unit]
         if not 0 <= amount <= _MOST_AMOUNT:
             return None
-        rows = [(account, amount, freed, low, high) for account, low, high in self.marks]
-        return rows, f"{amount},-{freed}".join(self.settled)
+        for row in self.marks:
+            row[1], row[2] = amount, freed
+        return self.marks, f"{amount},-{freed}".join(self.settled)
 
 
 class MixedPlan(Plan):
@@ -115,8 +119,9 @@ class MixedPlan(Plan):
         if 0 in each:
             return None
         texts = [f"{amount}" for amount in each]
-        rows = [(account, amount, limit) for (account, limit), amount in zip(self.room, each, strict=True)]
-        return rows, _join(self.held, texts)
+        for row, amount in zip(self.room, each, strict=True):
+            row[1] = amount
+        return self.room, _join(self.held, texts)
 
     def posting(self, event: Event, held: Amounts) -> tuple[Rows, str] | None:
         """As of a plan with one unit."""
@@ -125,8 +130,9 @@ class MixedPlan(Plan):
         if not 0 <= min(each) <= max(each) <= _MOST_AMOUNT:
             return None
         texts = [f"{amount},-{was}" for amount, was in zip(each, freed, strict=True)]
-        rows = [(mark[0], amount, was, *mark[1:]) for mark, amount, was in zip(self.marks, each, freed, strict=True)]
-        return rows, _join(self.settled, texts)
+        for row, amount, was in zip(self.marks, each, freed, strict=True):
+            row[1], row[2] = amount, was
+        return self.marks, _join(self.settled, texts)
 
 
 def _cut(accounts: Sequence[int], before: str) -> list[str]:
