@@ -19,7 +19,14 @@ def test_no_word_of_a_person_with_budgets_is_left(tmp_path: Path, name: str) -> 
     """Accounts of one field and of several, alerts at thresholds, and a budget for this person alone."""
     path = tmp_path / "ledger.db"
     with open_ledger(path) as store:
-        for scope in ({"user": "*"}, {"user": "*", "agent": "*"}, {"user": name}):
+        for scope in (
+            {"user": "*"},
+            {"user": "*", "agent": "*"},
+            {"user": name},
+            {"metadata.who": "*"},
+            {"agent": "*", "metadata.who": "*"},
+            {"metadata.who": name},
+        ):
             store.accounts.put(make_budget(scope, usd="0.30", per="month"))
         tracker = CostTracker(ledger=store)
         for user in (name, name, f"{name}x"):
@@ -28,7 +35,7 @@ def test_no_word_of_a_person_with_budgets_is_left(tmp_path: Path, name: str) -> 
             hold = tracker.guard.reserve("gpt-4o", usd=0, user=user, key=key)
             if key in ("back", "over"):
                 assert hold.release()
-        assert len(store.accounts.alerts()) == 8 and not store.accounts.audit().mismatches
+        assert len(store.accounts.alerts()) == 16 and not store.accounts.audit().mismatches
         label = forget(str(path), [name]).label
         # A process that knew the accounts before goes on with what they are called now.
         tracker.record("gpt-4o", 100_000, 0, user=label, agent="a")

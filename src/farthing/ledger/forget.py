@@ -189,11 +189,11 @@ def _budgets(database: Database, names: Sequence[str], org: str | None, label: s
         "SELECT version, name, policy FROM budgets WHERE ?1 IS NULL OR org = ?1", (org,)
     ):
         said = json.loads(policy)
-        for place, key in ((said["scope"], "user"), (said, "owner")):
-            if place.get(key) in names:
-                place[key] = label
-        mine = said["scope"].get("user") == label
+        scope = _renamed(said["scope"], names, label)
+        mine, said["scope"] = scope != said["scope"], scope
         said["name"] = label if mine and name in names else _told(name, names, label)
+        if said.get("owner") in names:
+            said["owner"] = label
         if (new := json.dumps(said, ensure_ascii=False)) != policy:
             changed.append((said["name"], new, version))
     database.many("UPDATE budgets SET name = ?, policy = ? WHERE version = ?", changed)
@@ -202,14 +202,21 @@ def _budgets(database: Database, names: Sequence[str], org: str | None, label: s
 
 def _key(text: str, fields: Sequence[str], names: Sequence[str], org: str | None, label: str) -> str:
     """The key of an account with the person's name replaced, in the very form in which keys are compared."""
-    if "user" not in fields:
+    if not fields:
         return text
-    values = [text] if len(fields) == 1 else json.loads(text)
-    of = dict(zip(fields, values, strict=True))
-    if of["user"] not in names or (org is not None and of.get("org", org) != org):
+    of = dict(zip(fields, [text] if len(fields) == 1 else json.loads(text), strict=True))
+    new = _renamed(of, names, label)
+    if new == of or (org is not None and of.get("org", org) != org):
         return text
-    of["user"] = label
-    return label if len(fields) == 1 else json.dumps(list(of.values()), ensure_ascii=False)
+    return label if len(fields) == 1 else json.dumps(list(new.values()), ensure_ascii=False)
+
+
+def _renamed(of: dict[str, Any], names: Sequence[str], label: str) -> dict[str, Any]:
+    """Fields with the person's name replaced where it is a person's: as user, and in metadata, as in the events."""
+    return {
+        field: label if value in names and (field == "user" or field.startswith("metadata.")) else value
+        for field, value in of.items()
+    }
 
 
 def _call(text: str, names: Sequence[str], label: str) -> str:
@@ -227,10 +234,11 @@ def _call(text: str, names: Sequence[str], label: str) -> str:
 
 
 def _told(text: str, names: Sequence[str], label: str) -> str:
-    """A text, or texts in JSON, with the person's name replaced where it stands as in `user=ann,agent=a`."""
+    """A text, or texts in JSON, with the person's name replaced where it stands as in `agent=a,user=ann`."""
     for name in names:
         for spelled in {name, json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1]}:
-            text = re.sub(rf"""\buser={re.escape(spelled)}(?=[,"' ]|$)""", f"user={label}", text)
+            named = rf"""\b(user|metadata\.[^=,"']+)={re.escape(spelled)}(?=[,"' ]|$)"""
+            text = re.sub(named, rf"\1={label}", text)
     return text
 
 
