@@ -236,6 +236,10 @@ class CostTracker(Questions):
         guard.tell = partial(self._safely, "telling of an alert")
         return guard
 
+    def works_in(self, frame: scopes.Frame) -> None:
+        """The asyncio task that is running works for the task of this frame: who kills that cancels it."""
+        self._safely("noting what runs", lambda: self.guard.people.tasks.note(self.attributed({}, frame)))
+
     def _safely(self, doing: str, listener: Callable[..., object], *news: object) -> None:
         """Tells a listener; what goes wrong there is counted, and no reason to stop a call."""
         try:

@@ -107,3 +107,45 @@ def test_a_killed_task_is_cancelled(tmp_path: Path) -> None:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(main())
+
+
+def test_a_killed_task_without_calls_is_cancelled_once(tmp_path: Path) -> None:
+    """Entering the block is enough to be known; what it does then to end well is not cut short by a second cancelling."""
+    path = tmp_path / "ledger.db"
+    seen: list[str] = []
+
+    async def work(tracker: farthing.CostTracker, entered: asyncio.Event) -> None:
+        with farthing.task("t0", tracker=tracker):
+            try:
+                entered.set()
+                await asyncio.Event().wait()
+            finally:
+                tracker.guard.people.tasks.look()  # as the thread that looks for kills does, time and again
+                await asyncio.sleep(0)
+                seen.append("ended well")
+
+    async def main() -> None:
+        with farthing.CostTracker(path) as mine, open_ledger(path) as theirs:
+            entered = asyncio.Event()
+            running = asyncio.create_task(work(mine, entered))
+            await entered.wait()
+            Guard(lambda: theirs).people.kill("t0", "enough")
+            with pytest.raises(asyncio.CancelledError, match="enough"):
+                await asyncio.wait_for(running, 20)
+            assert seen == ["ended well"] and running.cancelling() == 1
+            assert not mine.faults
+
+    asyncio.run(main())
+
+
+def test_who_has_left_a_killed_tasks_block_goes_on(tmp_path: Path) -> None:
+    """Only what works for the task is cancelled, not what has worked for it."""
+
+    async def main() -> None:
+        with farthing.CostTracker(tmp_path / "ledger.db") as tracker:
+            with farthing.task("t0", tracker=tracker):
+                await asyncio.sleep(0)
+            tracker.guard.people.kill("t0")
+            await asyncio.sleep(0)
+
+    asyncio.run(main())

@@ -103,7 +103,6 @@ class Guard(Desk):
                 if accounts is not self._heard:
                     self._heard = accounts
                     accounts.on_alert(self._alerted)
-                    self.people.tasks.watch()
         return accounts
 
     @property
@@ -150,8 +149,9 @@ class Guard(Desk):
     async def areserve(self, model: str | None = None, **expected: Unpack[Expectation]) -> Reservation:
         """`reserve`, for an event loop: another thread waits for the ledger. Cancelled, it holds nothing."""
         asked, who = parted(expected)
+        held = await aside(partial(self.reserve, model, **expected), Reservation.undo)
         self.people.tasks.note(asked.get("who") or self._attributed(who, scopes.here()))
-        return await aside(partial(self.reserve, model, **expected), Reservation.undo)
+        return held
 
     def check(self, model: str | None = None, **expected: Unpack[Expectation]) -> None:
         """Raises what `reserve` would, and holds nothing."""

@@ -140,12 +140,20 @@ class People:
             raise paused(who.agent, word)
 
 
+def running_now() -> asyncio.Task[object] | None:
+    """The asyncio task that is running; None outside event loops."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 class RunningTasks:
     """asyncio tasks by the task they work for, so that killing it cancels them; a thread looks while there are any."""
 
     def __init__(self, people: People) -> None:
         self._people = weakref.ref(people)
-        self._watching = False
+        self._watched = False
         self.after_fork()
 
     def after_fork(self) -> None:
@@ -155,22 +163,9 @@ class RunningTasks:
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
 
-    def watch(self) -> None:
-        """From now on what leaves a task's block is known to work for it no more."""
-        if not self._watching:
-            self._watching = True
-            watcher = _Watcher(weakref.ref(self))
-            watcher.stop = scopes.watch(watcher)
-
     def note(self, who: Attribution) -> None:
         """The asyncio task that is running, if any, works for the task of `who`."""
-        if who.task is None:
-            return
-        try:
-            running = asyncio.current_task()
-        except RuntimeError:  # no event loop here
-            return
-        if running is None:
+        if who.task is None or (running := running_now()) is None:
             return
         key = (who.org, who.task)
         with self._lock:
@@ -179,19 +174,17 @@ class RunningTasks:
                 return
             known.add(running)
             running.add_done_callback(partial(self._done, key))
+            if not self._watched:  # who leaves the task's block works for it no more
+                self._watched = True
+                watcher = _Watcher(weakref.ref(self))
+                watcher.stop = scopes.watch(watcher)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="farthing-tasks", daemon=True)
                 self._thread.start()
 
     def forget(self, who: Attribution) -> None:
         """The asyncio task that is running works for it no more."""
-        if who.task is None:
-            return
-        try:
-            running = asyncio.current_task()
-        except RuntimeError:
-            return
-        if running is not None:
+        if who.task is not None and (running := running_now()) is not None:
             self._done((who.org, who.task), running)
 
     def _done(self, key: tuple[str, str], running: asyncio.Task[object]) -> None:
@@ -204,18 +197,14 @@ class RunningTasks:
         self._wake.set()
 
     def look(self) -> None:
-        """Cancels what works for a killed task."""
+        """Cancels what works for a killed task, once: what it does then to end well is left alone."""
         people = self._people()
         if people is None:
             return
         known = people.known()
         with self._lock:
-            doomed = [
-                (one, word)
-                for (org, task), running in self._running.items()
-                if (word := known.kill_of(org, task)) is not None
-                for one in running
-            ]
+            killed_now = [(key, word) for key in self._running if (word := known.kill_of(*key)) is not None]
+            doomed = [(one, word) for key, word in killed_now for one in self._running.pop(key)]
         for one, word in doomed:
             loop = one.get_loop()
             if not loop.is_closed():
@@ -233,10 +222,7 @@ class RunningTasks:
 
 
 class _Watcher:
-    """Tells running tasks of the blocks that are left, for as long as somebody wants to know.
-
-    Entering a block says nothing of the ledger that its calls are for: what runs is known from its first call on.
-    """
+    """Tells running tasks of the blocks that are left, for as long as somebody wants to know."""
 
     def __init__(self, tasks: weakref.ref[RunningTasks]) -> None:
         self._tasks = tasks

@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack
 
 from farthing import scopes
+from farthing.budgets.people import running_now
 from farthing.capture import process
 from farthing.details import attribution_of
 from farthing.errors import InputError
@@ -130,11 +131,16 @@ class Task(Scope):
         self.outcome = outcome
         frame = self._home or scopes.Frame(self, scopes.current())
         with scopes.within(frame):
-            return (self._tracker or process.tracker()).record(operation="task", metadata=result)
+            return self._told().record(operation="task", metadata=result)
+
+    def _told(self) -> CostTracker:
+        return self._tracker or process.tracker()
 
     def opening(self, frame: scopes.Frame) -> None:
-        """Remembers where it was entered, so that its end is attributed alike."""
+        """Remembers where it was entered, so that its end is attributed alike; who kills the task cancels what runs."""
         self._home = frame
+        if running_now() is not None:
+            self._told().works_in(frame)
 
     def closing(self, frame: scopes.Frame, error: BaseException | None) -> None:
         """Ends the task with the block, unless it has ended or goes on."""
