@@ -7,7 +7,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.dev
 TOOLS := $(VENV)/.tools
-PEER := $(VENV)/litellm
 DEMO := .farthing/demo.db
 
 run: $(STAMP)  ## import 30 generated days of several agents into a ledger of its own, and print the report
@@ -26,7 +25,7 @@ check: $(DEV)  ## lint, strict types, tidy
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_tidy.py
 
-bench: $(DEV) $(PEER)  ## every claim of speed and memory, each as a ratio measured in one run
+bench: $(DEV)  ## every claim of speed and memory, each as a ratio measured in one run
 	$(BIN)/python -m benchmarks
 
 # Debian keeps venv in a package of its own: fetched where it is missing and we may.
@@ -53,11 +52,6 @@ $(TOOLS): | $(DEV)
 	  [ "$$(id -u)" = 0 ] && apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; } \
 	  || echo "no browser can be installed: the tests that need one will skip"
 	@touch $@
-
-# A peer that benchmarks measure beside us; it lives apart, for its libraries need not go with ours.
-$(PEER): | $(STAMP)
-	@{ $(PYTHON) -m venv $@ && $@/bin/python -m pip install -q --disable-pip-version-check 'litellm>=1.80'; } \
-	  || { rm -rf $@; echo "litellm cannot be installed: it is not compared with"; }
 
 clean:
 	rm -rf $(VENV) .farthing .mypy_cache .ruff_cache .pytest_cache

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from farthing.capture.logs.jsonl import read_json
+from farthing.capture.logs.values import Read
 from farthing.event import to_us
 from farthing.ledger import duck, keys, open_ledger
 from farthing.ledger.engine import Database
@@ -16,7 +17,7 @@ from farthing.ledger.seal import key_sql, write_segment
 from farthing.ledger.segments import enlist, folder_of, look, new_name, nothing, publish, retire, unlisted, upkeep
 from farthing.ledger.upkeep import compact
 from farthing.pricing.catalog import Catalog
-from farthing.recording import price_call
+from farthing.recording import Call, price_call
 from farthing.sample import SamplePlan, sample_lines
 
 DAYS = 90
@@ -44,9 +45,7 @@ def make(path: str, events: int, end: datetime) -> int:
     with open_ledger(path) as store:
         lines = sample_lines(plan)
         while lot := list(islice(lines, 5_000)):
-            store.append_many(
-                price_call(catalog, call) for line in lot for call in read_json(line, source="bench").calls
-            )
+            store.append_many(price_call(catalog, call) for line in lot for call in _calls_in(line))
     compact(path, keep_rows=1, grace_s=0.0)
     times = max(1, round(events / plan.events)) if plan.events else 1
     with upkeep(path):
@@ -57,6 +56,12 @@ def make(path: str, events: int, end: datetime) -> int:
             return sum(segment.rows for segment in look(database.rows, nothing(path)).segments)
         finally:
             database.close()
+
+
+def _calls_in(line: str) -> tuple[Call, ...]:
+    found = read_json(line, source="bench")
+    assert isinstance(found, Read), found
+    return found.calls
 
 
 def _multiply(database: Database, times: int) -> None:
@@ -86,9 +91,9 @@ def _multiply(database: Database, times: int) -> None:
             source = f"(SELECT *, date - DATE '1970-01-01' AS day FROM read_parquet([{listed}]))"
             count = keys.write(unlisted(folder, name), query, key_sql(source))
         publish(folder, name)
-        with database:
+        with database.transaction():
             enlist(database, segments, [(name, count, max(segment.last_id for segment in segments))])
-    with database:
+    with database.transaction():
         retire(database, [segment.file for segment in sealed.segments])
 
 
@@ -106,7 +111,10 @@ def size(path: str) -> int:
     """Bytes of all files of a ledger that are listed, and of its database."""
     database = Database(path)
     try:
-        files = [row[0] for row in database.rows("SELECT file FROM segments UNION ALL SELECT file FROM key_runs")]
+        files: list[str] = [
+            row[0] for row in database.rows("SELECT file FROM segments UNION ALL SELECT file FROM key_runs")
+        ]
     finally:
         database.close()
-    return Path(path).stat().st_size + sum((folder_of(path) / file).stat().st_size for file in files)
+    folder = folder_of(path)
+    return Path(path).stat().st_size + sum((folder / file).stat().st_size for file in files)

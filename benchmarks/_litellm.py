@@ -1,40 +1,38 @@
-"""LiteLLM beside us, in an environment of its own: its libraries need not go with ours.
+"""LiteLLM beside us, in a process of its own: importing it takes seconds and hundreds of megabytes.
 
-`make bench` installs it into `.venv/litellm`; FARTHING_BENCH_LITELLM names another interpreter that has it. Run by that
-interpreter, this file times LiteLLM; it reads and prints JSON and needs nothing of ours but `_measure`.
+Run as a program this file times LiteLLM; it reads and prints JSON and needs nothing of ours but `_measure`.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benchmarks._measure import per_call_us
 
 ROOT = Path(__file__).resolve().parent.parent
-MISSING = (
-    "   no LiteLLM to compare with: `make bench` installs it, or FARTHING_BENCH_LITELLM names a Python that has it"
-)
+MISSING = "   no LiteLLM to compare with: pip install -e '.[dev]' has it"
 
 
 def ask(what: str, given: Any) -> dict[str, Any] | None:
-    """What a function of this file answers, run by the interpreter that has LiteLLM; None: there is none."""
-    python = os.environ.get("FARTHING_BENCH_LITELLM") or str(Path(sys.prefix, "litellm", "bin", "python"))
-    if not Path(python).exists():
+    """What a function of this file answers, in a process of its own; None: LiteLLM is not installed."""
+    if importlib.util.find_spec("litellm") is None:
         return None
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:  # its budget manager writes into the working directory
         done = subprocess.run(
-            [python, "-m", "benchmarks._litellm", what],
+            [sys.executable, "-m", "benchmarks._litellm", what],
             input=json.dumps(given), capture_output=True, text=True, cwd=folder, env=environment, check=False,
         )  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"{python} -m benchmarks._litellm {what} failed: {done.stderr[-2000:]}")
+        raise RuntimeError(f"benchmarks._litellm {what} failed: {done.stderr[-2000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
@@ -57,7 +55,7 @@ def budget(counts: dict[str, int]) -> dict[str, Any]:
     """`usd`: what a call of gpt-4o came to; `us`: microseconds of checking one budget in memory and spending it."""
     import litellm
 
-    manager = litellm.BudgetManager(project_name="bench", client_type="local")
+    manager: Any = litellm.BudgetManager(project_name="bench", client_type="local")
     manager.create_budget(total_budget=1e9, user="u1")
     into, out = counts["input_tokens"], counts["output_tokens"]
     usage = litellm.Usage(prompt_tokens=into, completion_tokens=out, total_tokens=into + out)
@@ -71,5 +69,7 @@ def budget(counts: dict[str, int]) -> dict[str, Any]:
     return {"usd": manager.get_current_cost(user="u1"), "us": per_call_us(work, calls=300)}
 
 
+MEASURED: dict[str, Callable[[Any], dict[str, Any]]] = {"price": price, "budget": budget}
+
 if __name__ == "__main__":
-    print(json.dumps({"price": price, "budget": budget}[sys.argv[1]](json.load(sys.stdin))))
+    print(json.dumps(MEASURED[sys.argv[1]](json.load(sys.stdin))))

@@ -88,7 +88,7 @@ def bare(path: Path) -> Callable[[Event], int]:
     for pragma in ("synchronous = NORMAL", "secure_delete = ON", "cache_size = -16000"):
         connection.execute(f"PRAGMA {pragma}")
     connection.wal_autocheckpoint(2000)
-    connection.create_scalar_function("farthing_writer", lambda: 1, 0)
+    connection.create_scalar_function("farthing_writer", lambda *_: 1, 0)
     cursor = connection.cursor()
     run, many = cursor.execute, cursor.executemany
     accounts = tuple(row[0] for row in run("SELECT id FROM accounts ORDER BY id").fetchall())
@@ -153,7 +153,7 @@ class Embedded:
         return held
 
 
-def _work(path: Path, answers: multiprocessing.Queue) -> None:
+def _work(path: Path, answers: multiprocessing.Queue[list[int]]) -> None:
     with open_ledger(path) as store:
         answers.put([ours(store, event(now_us())) for _ in range(1_500)])
 

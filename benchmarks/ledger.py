@@ -8,8 +8,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -48,7 +51,7 @@ def event(number: int) -> Event:
     )
 
 
-def _bare(path: Path) -> Callable[[Event], object]:
+def _bare(path: Path) -> Callable[[tuple[Any, ...]], object]:
     """A plain insert of the same row into the same table with the same settings, and nothing else."""
     connection = apsw.Connection(str(path))
     cursor = connection.cursor()
@@ -75,8 +78,8 @@ def append(folder: Path, times: int = 20_000) -> bool:
         for number in range(times):
             one = event(number)
             row = prepare(one, None).row
-            bare.append(_timed(lambda row=row: insert(row)))
-            ours.append(_timed(lambda one=one: store.append(one, RECORD)))
+            bare.append(_timed(partial(insert, row)))
+            ours.append(_timed(partial(store.append, one, RECORD)))
         assert store.totals()[0].totals.calls == times
     a, b = (statistics.quantiles(values, n=100)[49] * 1e6 for values in (ours, bare))
     p99, p999 = (sorted(ours)[-len(ours) // part] * 1e6 for part in (100, 1000))
@@ -94,7 +97,7 @@ def append_many(folder: Path, times: int = 200_000) -> None:
             print(f"   {name}: {times / seconds:,.0f} a second; WAL {wal / 2**20:.0f} MB")
         assert store.totals()[0].totals.calls == times
         for by in ((), ("agent",), ("day",), ("metadata.x",), ("price_status",)):
-            seconds = _timed(lambda by=by: store.totals(Question(by=by)))
+            seconds = _timed(partial(store.totals, Question(by=by)))
             print(f"totals by {by or 'all'}: {seconds * 1000:.0f} ms over {times:,} rows")
         seconds = _timed(lambda: sum(1 for _ in store.events()))
         print(f"events(): {times / seconds:,.0f} a second")
@@ -132,7 +135,7 @@ def processes(folder: Path, count: int = 4, times: int = 5000) -> None:
         print(f"   {count} processes: {count * times / seconds:,.0f} appends a second, nothing lost")
 
 
-def _run(workers: list) -> None:
+def _run(workers: Sequence[BaseProcess | threading.Thread]) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -23,6 +23,7 @@ from benchmarks._measure import claim
 from farthing.event import from_us, to_us
 from farthing.ledger import Filter, Question, Store, duck, open_ledger
 from farthing.ledger.hot import DERIVED, EVERY, INTEGERS
+from farthing.ledger.keys import DAY_US
 from farthing.ledger.segments import look, nothing
 
 MILLION = int(os.environ.get("FARTHING_BENCH_EVENTS") or 1_000_000)
@@ -49,7 +50,7 @@ class Asked:
 def questions(end: object, user: str) -> list[Asked]:
     """Cost by agent, daily trend, one user's today, dearest traces, a metadata key."""
     month, week, today = (_large.since(end, days) for days in (30, 7, 1))  # type: ignore[arg-type]
-    day_of = f"at_us // {_large.DAY_US}"
+    day_of = f"at_us // {DAY_US}"
     some = "sum(calls), sum(cost_pico), sum(CASE price_status WHEN 'unpriced' THEN calls ELSE 0 END),"
     some += " sum(CASE usage_status WHEN 'estimated' THEN calls ELSE 0 END)"
 
@@ -247,7 +248,7 @@ def main() -> bool:
             health = store.health()
             events, end = health.events, from_us(health.last_at_us or 0)
             print(f"   {events:,} events in {health.segments} segments", flush=True)
-            since = Filter(since_us=to_us(end) - _large.DAY_US)
+            since = Filter(since_us=to_us(end) - DAY_US)
             user = store.totals(Question(by=("user",), where=since, limit=5))[-1].key[0] or ""
         asked = questions(end, user)
         held = own_figures(path, events, asked)
