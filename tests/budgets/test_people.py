@@ -110,7 +110,7 @@ def test_a_killed_task_is_cancelled(tmp_path: Path) -> None:
 
 
 def test_a_killed_task_without_calls_is_cancelled_once(tmp_path: Path) -> None:
-    """Entering the block is enough to be known; what it does then to end well is not cut short by a second cancelling."""
+    """Entering the block is enough to be known; what it does then to end well is not cut short by cancelling again."""
     path = tmp_path / "ledger.db"
     seen: list[str] = []
 
