@@ -30,8 +30,8 @@ CALL_LIMIT_US = 150.0
 CHUNK_LIMIT_US = 2.0
 OTHER_LIMIT_US = 10.0
 ALL_THREADS = 1.25
-"""Of what a peer takes in all: we write to a file, they export to nowhere; and waking a thread weighs the more the faster
-the machine is (0.8 to 1.1 measured)."""
+"""Of what a peer takes in all: we write to a file, they export to nowhere; and waking a thread weighs the more the
+faster the machine is (0.8 to 1.1 measured)."""
 CHUNKS = 400
 CALLS, STREAMS, EMPTY, OTHERS = (60, 5), (20, 2), (40, 5), (60, 10)
 """Rounds, and calls in one, of each kind; rounds are short, so that a slow moment of the machine is every variant's."""
