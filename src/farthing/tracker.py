@@ -33,7 +33,7 @@ from farthing.config import Settings, default_ledger_url, load_settings, parse_a
 from farthing.details import CallDetails, attribution_of, parted
 from farthing.errors import ExtractionError, FarthingError, InputError, LedgerError, LedgerUnavailable, UsageError
 from farthing.event import Attribution, Event, from_us, new_id, now_us, to_us
-from farthing.ledger.open import open_ledger
+from farthing.ledger.open import budgets_beside, open_ledger
 from farthing.ledger.store import DURABILITIES, Durability, Store
 from farthing.pricing.catalog import Catalog
 from farthing.pricing.extract import extract
@@ -225,11 +225,12 @@ class CostTracker(Questions):
     def guard(self) -> Guard:
         """Budgets of this tracker's ledger: `guard.set("agent=a", usd=50, per="day")`, `guard.reserve(...)`."""
         make = partial(budget_as_stored, self.hashed_user if self._settings.hash_users else None)
+        declared = budgets_of(self._settings.budgets, self._settings.budgets_place, make)
         guard = Guard(
             self._open,
             catalog=lambda: self.catalog,
             attributed=self.attributed,
-            declared=budgets_of(self._settings.budgets, self._settings.budgets_place, make),
+            known=lambda: budgets_beside(self._place if self._store is None else self._store.url) or declared,
             clock_us=lambda: now_us() if self._clock is None else to_us(self._clock()),
         )
         guard.make, guard.counted, guard.recorder = make, self._counted, self.recorder
@@ -370,6 +371,10 @@ class CostTracker(Questions):
         self.catalog.register(model, input_price_per_million, output_price_per_million, provider, **more)
 
     @property
+    def _place(self) -> str | Path:
+        return self._url if self._url is not None else default_ledger_url(self._settings)
+
+    @property
     def ledger(self) -> Store:
         """The open ledger. One that cannot be opened: LedgerError, here and in every question to the ledger."""
         if self.before_reading is not None:
@@ -385,9 +390,8 @@ class CostTracker(Questions):
                     raise LedgerUnavailable("this tracker is closed; make a new CostTracker")
                 if self._opening_failed is not None and not insist and time.monotonic() < self._retry_at:
                     raise self._opening_failed
-                url = self._url if self._url is not None else default_ledger_url(self._settings)
                 try:
-                    self._store = open_ledger(url, durability=self._durability)
+                    self._store = open_ledger(self._place, durability=self._durability)
                 except LedgerError as error:
                     self._opening_failed = error.with_traceback(None)
                     self._retry_at = time.monotonic() + RETRY_OPENING_S

@@ -16,6 +16,7 @@ from farthing.errors import BudgetExceededError, BudgetUnavailable, InputError, 
 from farthing.event import Attribution
 from farthing.ledger import Store, open_ledger
 from farthing.ledger.alerts import Alert
+from farthing.ledger.beside import place_beside, read_beside
 from farthing.policy import make_budget
 from farthing.testing import FakeClock
 from farthing.tracker import CostTracker
@@ -394,7 +395,38 @@ def test_a_ledger_out_of_reach(tmp_path: Path) -> None:
         guard.reserve("m", usd="0.30", agent="soft")
     declared = [make_budget("agent=hard", usd=1)]
     with pytest.raises(BudgetUnavailable):
-        Guard(_never, declared=declared).reserve("m", usd=1, agent="hard")
+        Guard(_never, known=lambda: declared).reserve("m", usd=1, agent="hard")
+
+
+@pytest.mark.parametrize("harm", ["damaged", "cut off", "a folder in its place"])
+def test_a_new_process_holds_budgets_of_a_ledger_it_cannot_open(tmp_path: Path, harm: str) -> None:
+    """It knows them by what is kept beside the ledger: those in force, not those that were removed."""
+    path = tmp_path / "ledger.db"
+    with farthing.CostTracker(path) as tracker:
+        tracker.guard.set("agent=hard", usd=1)
+        tracker.guard.set("agent=gone", usd=1)
+        tracker.guard.remove("agent=gone usd per total")
+    if harm == "a folder in its place":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(b"\x07" * 20_000 if harm == "damaged" else path.read_bytes()[:5_000])
+    with farthing.CostTracker(path) as tracker:
+        with pytest.raises(BudgetUnavailable, match="hard budget 'agent=hard usd per total' cannot be asked"):
+            tracker.guard.reserve("m", usd="0.01", agent="hard")
+        assert not tracker.guard.reserve("m", usd="0.01", agent="gone").covered
+
+
+def test_budgets_are_kept_beside_a_ledger_that_has_none_kept(tmp_path: Path) -> None:
+    """A ledger of an earlier version, or restored from a backup, gets the file when its budgets are first read."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as store:
+        budget = Guard(lambda: store).set("agent=a", usd=1)
+    place_beside(str(path)).unlink()
+    with open_ledger(path) as store:
+        store.accounts.rules()
+    assert read_beside(str(path)) == [budget]
+    assert place_beside(str(path)).stat().st_mode & 0o777 == 0o600
 
 
 def _never() -> Store:

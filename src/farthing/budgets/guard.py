@@ -50,7 +50,7 @@ class Guard(Desk):
 
     store         gives the ledger; catalog: the prices; attributed: the attribution of a call from keywords and place
     allowance_usd what calls under soft budgets alone may come to while the ledger is out of reach
-    declared      budgets that are known without the ledger, so that hard ones hold when it is out of reach
+    known         gives budgets that are known without the ledger, so that hard ones hold when it is out of reach
     org           the one organisation that this guard speaks for; None: all
     make          makes a budget of a user's words
     counted       told of each event that `Reservation.settle` keeps, and where its call was reserved
@@ -68,7 +68,7 @@ class Guard(Desk):
         attributed: Callable[[dict[str, Any], scopes.Frame | None], Attribution] | None = None,
         clock_us: Callable[[], int] = now_us,
         allowance_usd: Any = 1,
-        declared: Sequence[Budget] = (),
+        known: Callable[[], Sequence[Budget]] = tuple,
         org: str | None = None,
     ) -> None:
         self._store = store
@@ -78,7 +78,7 @@ class Guard(Desk):
         self._allowance = money(allowance_usd, "allowance_usd")
         self._used_allowance = 0
         self.make = make_budget
-        self._declared = Rules(Rule(budget, -n - 1) for n, budget in enumerate(declared))
+        self._known_budgets = known
         self._lock = threading.Lock()
         self._heard: Accounts | None = None
         self.org = org
@@ -130,7 +130,7 @@ class Guard(Desk):
 
     def has_rules(self) -> bool:
         """Whether any budget is known here, without a look at the ledger; what this process sets is known at once."""
-        return bool(self._declared) or (self._heard is not None and bool(self._heard.known_rules()))
+        return self._heard is not None and bool(self._heard.known_rules())
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class Guard(Desk):
         try:
             rules = self._accounts().rules()
         except LedgerError:
-            rules = self._declared
+            rules = self._remembered()
         covering = rules.covering(Subject(who, None, NO_MODEL))
         return any(rule.budget.critical and "agent" in rule.budget.scope for rule, _ in covering)
 
@@ -240,8 +240,12 @@ class Guard(Desk):
             return accounts.covering(subject), accounts
         except LedgerError as error:
             LOG.debug("budgets cannot be read: %s", error)
-            known = self._heard.known_rules() if self._heard is not None else self._declared
-            return (known or self._declared).covering(subject), None
+            return self._remembered().covering(subject), None
+
+    def _remembered(self) -> Rules:
+        """The budgets that hold while the ledger is out of reach: as last read, else those known without it."""
+        heard = self._heard.known_rules() if self._heard is not None else None
+        return heard or Rules(Rule(budget, -n - 1) for n, budget in enumerate(self._known_budgets()))
 
     def _reserve(
         self, model: str, asked: dict[str, Any], who: Attribution, frame: scopes.Frame | None, tries: int

@@ -164,8 +164,12 @@ class RunningTasks:
         self._wake = threading.Event()
 
     def note(self, who: Attribution) -> None:
-        """The asyncio task that is running, if any, works for the task of `who`."""
-        if who.task is None or (running := running_now()) is None:
+        """The asyncio task that is running, if any, works for the task of `who`. One that was killed before is told so
+        by its calls."""
+        people = self._people()
+        if who.task is None or people is None or (running := running_now()) is None:
+            return
+        if people.known().kill_of(who.org, who.task) is not None:
             return
         key = (who.org, who.task)
         with self._lock:

@@ -79,7 +79,7 @@ class Gate:
         if frame is None:
             return True
         if dispatch.on_loop and frame.attribution.task is not None:
-            guard.people.tasks.note(frame.attribution)
+            guard.people.tasks.note(self._who(dispatch))
         return not any(around(frame))
 
     def _look(self, tracker: CostTracker, until: float) -> None:

@@ -11,6 +11,7 @@ from farthing.event import now_us
 from farthing.ledger import audit, controls, holds, plans, policies
 from farthing.ledger.alerts import Alert, Listener
 from farthing.ledger.audit import Audit
+from farthing.ledger.beside import keep_beside, place_beside
 from farthing.ledger.controls import Control, Controls
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Conflict, Hold, State
@@ -28,8 +29,10 @@ LOG = logging.getLogger("farthing.budgets")
 class Accounts:
     """Budgets, accounts and holds of one ledger. Safe to share between threads; every method may raise LedgerError."""
 
-    def __init__(self, writer: Writer, reads: Callable[[], Reads]) -> None:
+    def __init__(self, writer: Writer, reads: Callable[[], Reads], path: str | None = None) -> None:
+        """path: of the ledger's file, if it has one."""
         self._writer = writer
+        self._path = path
         self._reads = reads
         self._rules: tuple[str, Rules] = ("0", Rules())
         self.on_alert(_log)
@@ -54,6 +57,8 @@ class Accounts:
         if generation != self._rules[0]:
             rows = self._read(ACTIVE)
             self._rules = (generation, Rules(_rule(row) for row in rows))
+            if rows and self._path is not None and not place_beside(self._path).exists():
+                self._writer.transact(keep_beside)  # set by an earlier version, or restored from a backup
         return self._rules[1]
 
     def known_rules(self) -> Rules:

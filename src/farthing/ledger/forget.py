@@ -11,6 +11,7 @@ from typing import Any
 
 from farthing.errors import InputError, LedgerBusy
 from farthing.ledger import duck
+from farthing.ledger.beside import keep_beside
 from farthing.ledger.engine import Database
 from farthing.ledger.rows import to_json
 from farthing.ledger.seal import Step, no_step, same, write_segment
@@ -179,6 +180,7 @@ def _others(database: Database, names: Sequence[str], org: str | None, label: st
             done += len(changed)
         if done:
             database.execute(BUMP)
+            keep_beside(database)
     return done
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from farthing.errors import LedgerUnavailable
+from farthing.ledger.beside import read_beside
 from farthing.ledger.sqlite import MEMORY, SqliteStore
 from farthing.ledger.store import DURABILITIES, Durability, Store
+from farthing.policy import Budget
 
 
 def open_ledger(url: str | Path | None = None, *, durability: Durability = "commit") -> Store:
@@ -45,6 +47,14 @@ def is_there(url: str | Path) -> bool:
     """Whether the ledger exists; one in memory always does."""
     path = _path(url)
     return str(path) == MEMORY or Path(path).expanduser().exists()
+
+
+def budgets_beside(url: str | Path) -> list[Budget]:
+    """The budgets that were last kept beside the ledger of this name, for when it cannot be opened."""
+    try:
+        return read_beside(place_of(url))
+    except LedgerUnavailable:  # in memory, or no ledger's name at all
+        return []
 
 
 def place_of(url: str | Path) -> str:

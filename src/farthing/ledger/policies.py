@@ -11,6 +11,7 @@ from farthing.amounts import Amounts
 from farthing.errors import InputError
 from farthing.event import from_us
 from farthing.ledger.alerts import Alert, alert_of
+from farthing.ledger.beside import keep_beside
 from farthing.ledger.engine import Database
 from farthing.ledger.sheet import ACTIVE, Book, Sheet, moves_text, spent, subject_from
 from farthing.policy import Budget, Rule, Rules, fits, key_fields, org_of
@@ -118,6 +119,7 @@ def put(database: Database, book: Book, budget: Budget, by: str | None, reason: 
         )[0]
     version = _append(database, (now_us, budget.org, budget.name, "set", series, seen, latest, policy, by, reason))
     book.change(database)
+    keep_beside(database)
     if series is None and budget.limit is not None and budget.window != "call":
         rule = next(rule for rule in book.rules.all if rule.series == version)
         sheet = Sheet(database, book, now_us)
@@ -167,6 +169,7 @@ def remove(
     _, series, policy = found[0]
     _append(database, (now_us, org, name, "removed", series, 0, 0, policy, by, reason))
     book.change(database)
+    keep_beside(database)
     return "removed"
 
 

@@ -77,7 +77,7 @@ class SqliteStore:
         self._sealer = None if in_memory else Sealer(self._path)
         self._hot = Hot(self._path, self._reads, None if self._sealer is None else self._sealer.seen)
         self._writer.known = None if in_memory else Known(self._path)
-        self.accounts = Accounts(self._writer, self._ready_reads)
+        self.accounts = Accounts(self._writer, self._ready_reads, None if in_memory else self._path)
         self._queue = Queue(self._write_lot) if durability == "queued" else None
         self._group = Group(self._writer.write) if durability == "full" else None
         forks.watch(self)
