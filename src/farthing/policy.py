@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -300,12 +300,10 @@ class Rule:
                     return None
             elif _text(subject, name) != wanted:
                 return None
-        if not self._keys:
-            return ""
         values = [_text(subject, name) for name in self._keys]
         if any(value is None for value in values):
             return None
-        return str(values[0]) if len(values) == 1 else json.dumps(values, ensure_ascii=False)
+        return key_of(values)
 
     def allows(self, model: str) -> bool:
         """Whether the list of models has this one, or there is no list."""
@@ -315,8 +313,7 @@ class Rule:
         """The account's scope in words, `*` replaced by whom it is."""
         if not self._keys:
             return self.budget.scope_text
-        values = [key] if len(self._keys) == 1 else json.loads(key)
-        scope = {**self.budget.scope, **dict(zip(self._keys, values, strict=True))}
+        scope = {**self.budget.scope, **dict(zip(self._keys, values_of(key, self._keys), strict=True))}
         return ",".join(f"{name}={value}" for name, value in sorted(scope.items()))
 
 
@@ -330,12 +327,22 @@ def key_fields(budget: Budget) -> tuple[str, ...]:
     return tuple(sorted(set(each)))
 
 
+def key_of(values: Sequence[Any]) -> str:
+    """The key of an account by the values of its budget's `key_fields`; `values_of` reads it."""
+    return "" if not values else str(values[0]) if len(values) == 1 else json.dumps(values, ensure_ascii=False)
+
+
+def values_of(key: str, fields: Sequence[str]) -> list[Any]:
+    """The values of `key_fields` that a key is made of."""
+    return [key] if len(fields) == 1 else json.loads(key) if fields else []
+
+
 def org_of(budget: Budget, key: str) -> str:
     """Whose an account of a budget is; `*`: of one for each organisation, that no call has opened yet."""
     if budget.org != EACH or not key:
         return budget.org
     names = key_fields(budget)
-    return key if len(names) == 1 else str(json.loads(key)[names.index("org")])
+    return str(values_of(key, names)[names.index("org")])
 
 
 def _text(subject: Subject, name: str) -> str | None:

@@ -116,6 +116,10 @@ class Scope:
     def closing(self, frame: Frame, error: BaseException | None) -> None:
         """What is to be done when the scope is left; for subclasses."""
 
+    def adds(self, event: Event) -> None:
+        """Adds an event to the totals, for who holds `lock()`."""
+        add_to(self._totals, event)
+
     # --- totals ------------------------------------------------------------------------------------------------------
 
     @property
@@ -340,5 +344,5 @@ def count(event: Event, frame: Frame | None) -> None:
             scope = frame.scope
             if id(scope) not in done:
                 done.add(id(scope))
-                add_to(scope._totals, event)
+                scope.adds(event)
             frame = frame.parent

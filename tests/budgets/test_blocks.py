@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,6 +144,88 @@ def test_with_budget_of_every_kind(tracker: CostTracker, guard: Guard) -> None:
         farthing.with_budget()
     with pytest.raises(InputError, match="must be a function"):
         farthing.with_budget(1)(CostTracker)
+
+
+def test_what_a_function_hands_on_counts_in_its_budget(tracker: CostTracker, guard: Guard) -> None:
+    """A plain function that returns a coroutine or a generator, under another decorator or as an object, too."""
+
+    async def spends() -> None:
+        tracker.record("dear", 1000, 0)
+
+    def yields() -> Iterator[int]:
+        for n in range(9):
+            tracker.record("dear", 1000, 0)
+            yield n
+
+    async def yields_later() -> AsyncIterator[int]:
+        for n in yields():
+            yield n
+
+    class Caller:
+        async def __call__(self) -> None:
+            await spends()
+
+    async def twice(function: Any) -> None:
+        await function()
+        with pytest.raises(BudgetExceededError):
+            await function()
+
+    async def all_of(made: AsyncIterator[int]) -> None:
+        async for _ in made:
+            guard.check("dear", usd="0.1")
+
+    limited = farthing.with_budget(max_cost_usd="0.10")
+    asyncio.run(twice(limited(lambda: spends())))
+    asyncio.run(twice(limited(Caller())))
+    plain = limited(lambda: yields())
+    assert next(plain()) == 0
+    with pytest.raises(BudgetExceededError):
+        plain()
+    late = limited(lambda: yields_later())
+    asyncio.run(all_of(late()))
+    with pytest.raises(BudgetExceededError):
+        late()
+
+
+def test_a_flat_plans_calls_cost_a_block_nothing(tracker: CostTracker) -> None:
+    """As budgets of the ledger count them; a block of calls counts them, too."""
+    with farthing.budget(usd=1, calls=2) as block:
+        tracker.record("dear", 10_000, 0, billing="subscription")
+        assert (block.usd, block.remaining_usd) == (1, 1)
+        tracker.record("dear", 1, 0)
+    with pytest.raises(BudgetExceededError, match="2 calls"), block:
+        raise AssertionError("never inside")
+
+
+def test_another_budget_that_is_full_keeps_no_function_from_being_run(tracker: CostTracker, guard: Guard) -> None:
+    """What calls in it come to is for that budget to say: it may send them to a cheaper model."""
+    guard.set(None, usd="0.10", per="day", on_exceed="downgrade:free")
+    tracker.register_model_pricing("free", 0, 0)
+    tracker.record("dear", 1000, 0)
+
+    @farthing.with_budget(max_cost_usd=5, per="day", tracker=tracker, name="f")
+    def works() -> str:
+        return guard.reserve("dear", input_tokens=10, max_tokens=10).model
+
+    assert works() == "free"
+
+
+def test_a_script_names_its_functions_by_its_file(tmp_path: Path) -> None:
+    """Two scripts with a function of the same name share no budget; a module run as a script is the module."""
+    (tmp_path / "pk").mkdir()
+    text = """
+import farthing, sys
+@farthing.with_budget(max_cost_usd=1, per="day", tracker=(t := farthing.CostTracker(sys.argv[1])))
+def ask(): pass
+ask()
+"""
+    for name in ("a.py", "b.py", "pk/__init__.py", "pk/mod.py"):
+        (tmp_path / name).write_text("" if "init" in name else text)
+    for run in (["a.py"], ["b.py"], ["-m", "pk.mod"]):
+        subprocess.run([sys.executable, *run, "ledger.db"], cwd=tmp_path, check=True, timeout=60)
+    with farthing.CostTracker(tmp_path / "ledger.db") as tracker:
+        names = {budget.name.removesuffix(".ask usd per day") for budget in tracker.guard.budgets()}
+    assert names == {str(tmp_path / "a.py"), str(tmp_path / "b.py"), "pk.mod"}
 
 
 def test_with_budget_by_the_day(tracker: CostTracker, guard: Guard, clock: FakeClock) -> None:

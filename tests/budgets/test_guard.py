@@ -359,6 +359,36 @@ def test_extend(guard: Guard, clock: FakeClock) -> None:
     assert not hold.extend()
 
 
+def test_several_models_may_answer(tracker: CostTracker, guard: Guard) -> None:
+    """Without another name the first of them counts as the call's, and the dearest is what is held."""
+    guard.set(None, usd=5, name="all", models=["cheap", "dear"])
+    with guard.reserve(models=["cheap", "dear"], input_tokens=1000, max_tokens=0) as hold:
+        assert (hold.model, hold.held_usd) == ("cheap", Decimal("0.1"))
+    with pytest.raises(BudgetExceededError, match="does not allow model 'other'"):
+        guard.check(models=["cheap", "other"], input_tokens=1)
+
+
+def test_check_says_what_reserve_would(tracker: CostTracker, guard: Guard, clock: FakeClock) -> None:
+    """Also where a hold that is due is in the way; nobody hears of an alert, and nothing is held."""
+    guard.set(None, usd=1, name="all")
+    guard.reserve("m", usd=1, hold_s=10)
+    with pytest.raises(BudgetExceededError):
+        guard.check("m", usd="0.5")
+    clock.advance(11)
+    guard.check("m", usd="0.5")
+    assert not guard.alerts()
+    assert guard.status()[0].reserved == 0
+
+
+def test_amounts_that_cannot_be_are_told_where_no_budget_asks_for_them(guard: Guard) -> None:
+    """The mistake shows at once, not on the day on which somebody sets a budget."""
+    for wrong in ({"usd": -1}, {"usd": float("nan")}, {"input_tokens": "5"}, {"max_tokens": -1}):
+        with pytest.raises(InputError):
+            guard.reserve("m", **wrong)  # type: ignore[arg-type]
+        with pytest.raises(InputError):
+            guard.check("m", **wrong)  # type: ignore[arg-type]
+
+
 class Broken:
     """Gives a ledger until it is broken."""
 

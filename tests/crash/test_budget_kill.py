@@ -12,7 +12,7 @@ import pytest
 from farthing.budgets.guard import Guard
 from farthing.event import now_us
 from farthing.ledger import Filter, Store, open_ledger
-from farthing.ledger.holds import estimate_key
+from farthing.ledger.late import estimate_key
 
 SPENDER = Path(__file__).with_name("spender.py")
 

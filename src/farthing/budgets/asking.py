@@ -77,6 +77,18 @@ def parted(expected: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     return asked, who
 
 
+_COUNTS = ("input_tokens", "input_characters", "max_tokens", "tokens", "calls")
+
+
+def must_be_amounts(asked: Mapping[str, Any]) -> None:
+    """InputError where an amount is negative, NaN or no number: also where no budget asks for it yet."""
+    if (usd := asked.get("usd")) is not None:
+        money(usd, "usd")
+    for name in _COUNTS:
+        if (value := asked.get(name)) is not None:
+            count_of(value, name)
+
+
 def expect(catalog: Catalog, model: str, asked: Mapping[str, Any], sample: Sample, at_us: int) -> Expected:
     """What the call is expected to come to. InputError: negative amounts, NaN, what is no number."""
     calls = count_of(asked.get("calls", 1), "calls")

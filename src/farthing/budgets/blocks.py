@@ -11,19 +11,20 @@ from decimal import Decimal
 from typing import Any, Self
 
 from farthing import scopes
-from farthing.amounts import Amounts, amount_text, count_of, money
+from farthing.amounts import Amounts, amount_text, amounts_of, count_of, money
 from farthing.budgets.words import exceeded
 from farthing.errors import InputError
-from farthing.event import Attribution
+from farthing.event import Attribution, Event
 from farthing.money import pico_to_usd
 from farthing.policy import Budget, Refusal, fits
 from farthing.scopes import Frame, Scope
-from farthing.totals import Totals
 from farthing.windows import ALWAYS
 
 
 class BudgetBlock(Scope):
     """What the calls inside may come to in all. Entered again, or by several tasks at once, it goes on counting.
+
+    Calls of a flat plan are in its totals (`cost`), and in none of its limits in dollars: nobody is billed for them.
 
     Entering it when it is used up raises BudgetExceededError; so does a call inside that would not fit, where calls are
     instrumented or reserved. A call recorded by hand has been made: it counts, and the next one is refused.
@@ -38,6 +39,7 @@ class BudgetBlock(Scope):
             unit: Budget(name=name, limit=limit, unit=unit, on_unpriced=on_unpriced) for unit, limit in limits.items()
         }
         self._held = dict.fromkeys(limits, 0)
+        self._posted = dict.fromkeys(limits, 0)
 
     def __enter__(self) -> Self:
         self.check()
@@ -47,20 +49,25 @@ class BudgetBlock(Scope):
         """Raises BudgetExceededError where it is used up."""
         with scopes.lock():
             for unit, budget in self._budgets.items():
-                posted = posted_of(self.counted(), unit)
-                if posted + self._held[unit] >= (budget.limit or 0):
-                    raise exceeded([self._refusal(unit, posted, 0, "", "limit")])
+                if self._posted[unit] + self._held[unit] >= (budget.limit or 0):
+                    raise exceeded([self._refusal(unit, 0, "", "limit")])
+
+    def adds(self, event: Event) -> None:
+        """Adds an event to the totals, and to what is spent of the limits, as budgets of a ledger count it."""
+        super().adds(event)
+        amounts = amounts_of(event)
+        for unit in self._posted:
+            self._posted[unit] += amounts.of(unit)
 
     def hold(self, amounts: Amounts, model: str) -> None:
         """Holds the amounts for a call; where they do not fit, holds nothing and raises BudgetExceededError."""
         with scopes.lock():
-            totals = self.counted()
             for unit, budget in self._budgets.items():
-                posted, amount = posted_of(totals, unit), amounts.of(unit)
+                amount = amounts.of(unit)
                 if unit == "usd" and amounts.usd is None and budget.on_unpriced == "deny":
-                    raise exceeded([self._refusal(unit, posted, 0, model, "unpriced")])
-                if not fits(budget.limit or 0, posted, self._held[unit], amount):
-                    raise exceeded([self._refusal(unit, posted, amount, model, "limit")])
+                    raise exceeded([self._refusal(unit, 0, model, "unpriced")])
+                if not fits(budget.limit or 0, self._posted[unit], self._held[unit], amount):
+                    raise exceeded([self._refusal(unit, amount, model, "limit")])
             for unit in self._held:
                 self._held[unit] += amounts.of(unit)
 
@@ -70,9 +77,9 @@ class BudgetBlock(Scope):
             for unit in self._held:
                 self._held[unit] -= amounts.of(unit)
 
-    def _refusal(self, unit: str, posted: int, requested: int, model: str, why: str) -> Refusal:
-        budget = self._budgets[unit]
-        return Refusal(budget, "this block", why, budget.limit or 0, posted, self._held[unit], requested, ALWAYS, model)
+    def _refusal(self, unit: str, requested: int, model: str, why: str) -> Refusal:
+        budget, posted, held = self._budgets[unit], self._posted[unit], self._held[unit]
+        return Refusal(budget, "this block", why, budget.limit or 0, posted, held, requested, ALWAYS, model)
 
     @property
     def remaining_usd(self) -> Decimal | None:
@@ -81,16 +88,11 @@ class BudgetBlock(Scope):
         if budget is None:
             return None
         with scopes.lock():
-            return pico_to_usd(max(0, (budget.limit or 0) - self.counted().cost_pico - self._held["usd"]))
+            return pico_to_usd(max(0, (budget.limit or 0) - self._posted["usd"] - self._held["usd"]))
 
     def __repr__(self) -> str:
         limits = ", ".join(amount_text(unit, budget.limit or 0) for unit, budget in self._budgets.items())
         return f"<farthing budget {self.name!r} of {limits}: {self.totals.usd} USD spent>"
-
-
-def posted_of(totals: Totals, unit: str) -> int:
-    """What totals come to in a unit of budgets."""
-    return {"usd": totals.cost_pico, "tokens": totals.total_tokens, "calls": totals.calls}[unit]
 
 
 def budget(

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Unpack
 
 from farthing import scopes
 from farthing.amounts import Amounts, amount_text, microseconds, money
 from farthing.budgets.aside import aside
-from farthing.budgets.asking import NO_MODEL, Expectation, expect, parted
+from farthing.budgets.asking import NO_MODEL, Expectation, expect, must_be_amounts, parted
 from farthing.budgets.blocks import BudgetBlock, around
 from farthing.budgets.desk import Desk
 from farthing.budgets.estimate import NOTHING_KNOWN, Expected, Samples
@@ -32,11 +32,10 @@ from farthing.event import EMPTY, Attribution, Event, new_id, now_us
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.alerts import Alert
 from farthing.ledger.holds import Ask, Conflict, Hold
-from farthing.ledger.policies import has_room
 from farthing.ledger.sheet import refusal_of
 from farthing.ledger.store import Store
 from farthing.money import pico_to_usd
-from farthing.policy import Budget, Refusal, Rule, Rules, Subject, make_budget, unfit
+from farthing.policy import Budget, Refusal, Rule, Rules, Subject, make_budget
 from farthing.pricing.catalog import Catalog
 
 LOG = logging.getLogger("farthing.budgets")
@@ -144,7 +143,7 @@ class Guard(Desk):
         frame = scopes.here()
         attribution = asked.get("who") or self._attributed(who, frame)
         self._check_people(attribution)
-        return self._reserve(model or NO_MODEL, asked, attribution, frame, _DOWNGRADES)
+        return self._reserve(_named(model, asked), asked, attribution, frame, _DOWNGRADES)
 
     async def areserve(self, model: str | None = None, **expected: Unpack[Expectation]) -> Reservation:
         """`reserve`, for an event loop: another thread waits for the ledger. Cancelled, it holds nothing."""
@@ -154,58 +153,47 @@ class Guard(Desk):
         return held
 
     def check(self, model: str | None = None, **expected: Unpack[Expectation]) -> None:
-        """Raises what `reserve` would, and holds nothing."""
+        """Raises what `reserve` would at first, and holds nothing; nobody is asked, and no other model is tried."""
         asked, who = parted(expected)
         frame = scopes.here()
         attribution = asked.get("who") or self._attributed(who, frame)
         self._check_people(attribution)
         blocks = list(around(frame))
-        name, at_us = model or NO_MODEL, self.now_us()
+        name, at_us = _named(model, asked), self.now_us()
         subject = self._subject(attribution, asked, name, at_us)
-        covering, _ = self._covering(subject)
-        if not covering and not blocks:
-            return
-        amounts = self._expect(name, asked, attribution, at_us).amounts
-        for block in blocks:
-            block.hold(amounts, name)
-            block.free(amounts)
-        refusals = [r for pair in covering if (r := self._refused(*pair, subject, amounts, at_us)) is not None]
-        refusals += _unlisted(covering, asked)
-        if any(refusal.budget.mode == "hard" for refusal in refusals):
-            raise exceeded(refusals)
-
-    def exhausted(self, **who: Any) -> BudgetExceededError | None:
-        """The error of the first hard budget covering these that has nothing left; None: all have some."""
-        attribution = self._attributed(who, scopes.here())
-        at_us = self.now_us()
-        subject = Subject(attribution, None, NO_MODEL)
         covering, accounts = self._covering(subject)
-        for rule, key in covering:
-            if accounts is None or rule.budget.mode != "hard" or rule.budget.limit is None:
-                continue
-            if rule.budget.window != "call" and not accounts.standing_of(rule, key, at_us).remaining:
-                refusal = self._refused(rule, key, subject, Amounts(1, 1, 1), at_us)
-                if refusal is not None:
-                    return exceeded([refusal._replace(requested=0)])
-        return None
+        if not covering and not blocks:
+            must_be_amounts(asked)
+            return
+        comes_to = self._expect(name, asked, attribution, at_us)
+        for block in blocks:
+            block.hold(comes_to.amounts, name)
+            block.free(comes_to.amounts)
+        answer: Hold | tuple[Refusal, ...] | None = _unlisted(covering, asked)
+        if covering and not answer:
+            ask = self._ask(subject, comes_to, asked, at_us)
+            answer = self._answer(None if accounts is None else accounts.refusals, ask, covering)
+        if (
+            answer is not None
+            and not isinstance(answer, Hold)
+            and any(refusal.budget.mode == "hard" for refusal in answer)
+        ):
+            raise exceeded(answer)
 
-    def _refused(self, rule: Rule, key: str, subject: Subject, amounts: Amounts, at_us: int) -> Refusal | None:
-        amount = amounts.of(rule.budget.unit)
-        refusal = refusal_of(rule, key, "", None, amount, subject.asked)
-        if (why := unfit(rule, subject, amounts)) is not None:
-            return refusal._replace(why=why)
-        if rule.budget.limit is None or rule.budget.window == "call":
+    def exhausted(self, among: Collection[str] | None = None, /, **who: Any) -> BudgetExceededError | None:
+        """The error of the first hard budget covering these that has nothing left; None: all have some.
+
+        among: names of budgets, where only these are meant.
+        """
+        subject = Subject(self._attributed(who, scopes.here()), None, NO_MODEL)
+        covering, accounts = self._covering(subject)
+        if accounts is None or not covering:
             return None
-        standing = self._accounts().standing_of(rule, key, at_us)
-        if has_room(standing, amount):
-            return None
-        return refusal._replace(
-            why="limit",
-            limit=standing.limit or 0,
-            posted=standing.posted,
-            reserved=standing.reserved,
-            span=(standing.start_us, standing.end_us),
-        )
+        at_us = self.now_us()
+        found = accounts.refusals(Ask("", subject, Amounts(1, 1, 1), at_us, at_us))
+        spent = [r for r in found if r.why == "limit" and r.budget.mode == "hard"]
+        spent = [r for r in spent if among is None or r.budget.name in among]
+        return exceeded([spent[0]._replace(requested=0)]) if spent else None
 
     def _check_people(self, who: Attribution) -> None:
         self.people.check(who, critical=partial(self.is_critical, who))
@@ -255,6 +243,7 @@ class Guard(Desk):
         subject = self._subject(who, asked, model, at_us)
         covering, accounts = self._covering(subject)
         if not covering and not blocks:
+            must_be_amounts(asked)
             return Reservation(self, subject, at_us, Expected(amounts=Amounts(0, 0, 0)), frame=frame)
         expected = self._expect(model, asked, who, at_us)
         ask = self._ask(subject, expected, asked, at_us)
@@ -266,7 +255,9 @@ class Guard(Desk):
                 block.hold(expected.amounts, model)
                 held.append(block)
             if covering:
-                answer = _unlisted(covering, asked) or self._answer(accounts, ask, covering, expected.amounts)
+                answer = _unlisted(covering, asked) or self._answer(
+                    None if accounts is None else accounts.reserve, ask, covering
+                )
             passed = answer is None or isinstance(answer, Hold)
         finally:
             if not passed:
@@ -299,13 +290,17 @@ class Guard(Desk):
         )
 
     def _answer(
-        self, accounts: Accounts | None, ask: Ask, covering: list[tuple[Rule, str]], amounts: Amounts
+        self,
+        ledger: Callable[[Ask], Hold | Conflict | tuple[Refusal, ...]] | None,
+        ask: Ask,
+        covering: list[tuple[Rule, str]],
     ) -> Hold | tuple[Refusal, ...] | None:
-        """What the ledger says; None: it is out of reach, and the call may pass all the same."""
+        """What the ledger says when it is asked so; None: it is out of reach, and the call may pass all the same."""
         error: LedgerError | None = None
-        if accounts is not None:
+        amounts = ask.amounts
+        if ledger is not None:
             try:
-                answer = accounts.reserve(ask)
+                answer = ledger(ask)
             except LedgerError as fault:
                 error = fault
             else:
@@ -373,6 +368,15 @@ class Guard(Desk):
 def _plainly(who: dict[str, Any], frame: scopes.Frame | None) -> Attribution:
     given = Attribution(**{name: value for name, value in who.items() if value is not None})
     return given if frame is None else given.with_defaults(frame.attribution)
+
+
+def _named(model: str | None, asked: dict[str, Any]) -> str:
+    """The model of a call; where only several are told that may answer, the first, and the others beside it."""
+    others = asked.get("models")
+    if model is not None or not others or isinstance(others, str):
+        return model or NO_MODEL
+    model, *asked["models"] = others
+    return str(model)
 
 
 def _unlisted(covering: Sequence[tuple[Rule, str]], asked: dict[str, Any]) -> tuple[Refusal, ...]:

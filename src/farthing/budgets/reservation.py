@@ -15,7 +15,8 @@ from farthing.budgets.estimate import Expected, dearest
 from farthing.budgets.words import exceeded
 from farthing.errors import BudgetConflict, InputError, LedgerError
 from farthing.event import Event, new_id
-from farthing.ledger.holds import Hold, estimate_key
+from farthing.ledger.holds import Hold
+from farthing.ledger.late import estimate_key
 from farthing.ledger.store import Entry, Outcome, Store
 from farthing.money import pico_to_usd
 from farthing.policy import Subject

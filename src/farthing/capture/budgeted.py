@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -33,11 +35,13 @@ def with_budget(
     """The function, which may spend so much: `@farthing.with_budget(max_cost_usd=10)`.
 
     Without `per` the limit is for all calls of the function in this process run. `per="day"` (or another window) makes
-    it a budget of the ledger, which other processes share and which begins anew with its window; `name`, default: the
-    function's, names it there.
+    it a budget of the ledger, which other processes share and which begins anew with its window; `name` names it there,
+    default: the module's, or the script's file, and the function's.
     When nothing is left, calling the function raises BudgetExceededError; so does a model's call inside it that would
     not fit, where calls are instrumented or reserved. For functions, coroutines, generators and async generators.
     """
+    if callable(max_cost_usd):
+        raise InputError("with_budget needs a limit, in parentheses: @farthing.with_budget(max_cost_usd=10)")
     given = {"usd": max_cost_usd, "tokens": max_tokens, "calls": max_calls}
     limits = {unit: value for unit, value in given.items() if value is not None}
     if not limits:
@@ -48,8 +52,7 @@ def with_budget(
     def decorate(function: Function) -> Function:
         if isinstance(function, type | staticmethod | classmethod) or not callable(function):
             raise InputError(f"@with_budget on {function!r}: must be a function; put it under @staticmethod and others")
-        module = getattr(function, "__module__", "")
-        named = name or f"{module}.{getattr(function, '__qualname__', repr(function))}"
+        named = name or f"{_module_of(function)}.{getattr(function, '__qualname__', repr(function))}"
         made: Any
         if per is None:
             made = in_scope(function, _OfThisRun(budget(**limits, name=named, on_unpriced=on_unpriced)))
@@ -58,6 +61,16 @@ def with_budget(
         return made  # type: ignore[no-any-return]
 
     return decorate
+
+
+def _module_of(function: Any) -> str:
+    """The module by the name under which others import it; that of a script by its file: many are called __main__."""
+    module = str(getattr(function, "__module__", ""))
+    main = sys.modules.get("__main__")
+    if module != "__main__" or main is None:
+        return module
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    return spec.name if spec is not None else os.path.abspath(file) if file else module
 
 
 class _OfThisRun:
@@ -87,18 +100,19 @@ class _Durable:
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope:
         tracker = self._tracker or process.tracker()
+        names = {unit: f"{self._name} {unit} per {self._per}" for unit in self._limits}
         if self._set_for is not tracker:
             for unit, limit in self._limits.items():
                 tracker.guard.set(
                     {f"metadata.{self._mark}": "yes"},
                     **{unit: limit},
                     per=self._per,
-                    name=f"{self._name} {unit} per {self._per}",
+                    name=names[unit],
                     on_unpriced=self._on_unpriced,
                     by="with_budget",
                 )
             self._set_for = tracker
-        error = tracker.guard.exhausted(metadata={self._mark: "yes"})
+        error = tracker.guard.exhausted(names.values(), metadata={self._mark: "yes"})
         if error is not None:
             raise error
         return Scope(Attribution(metadata={self._mark: "yes"}))

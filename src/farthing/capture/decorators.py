@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
@@ -64,7 +64,10 @@ def _wrapped(function: Any, given: Mapping[str, Any]) -> Any:
 
 
 def in_scope(function: Any, make: Maker) -> Any:
-    """The function, each call of it run in the scope that `make` gives for its arguments; its kind stays."""
+    """The function, each call of it run in the scope that `make` gives for its arguments; its kind stays.
+
+    What a plain function hands on to be awaited or iterated (a coroutine, a generator) runs in that scope, too.
+    """
     kind = function.func if isinstance(function, functools.partial) else function
     if inspect.isasyncgenfunction(kind):
         return functools.wraps(function)(_tracked_async_generator(function, make))
@@ -86,10 +89,33 @@ def in_scope(function: Any, make: Maker) -> Any:
 
     @functools.wraps(function)
     def tracked(*args: Any, **kwargs: Any) -> Any:
-        with make(args, kwargs):
-            return function(*args, **kwargs)
+        with make(args, kwargs) as scope:
+            made = function(*args, **kwargs)
+        return _going_on(made, scope)
 
     return tracked
+
+
+def _going_on(made: Any, scope: Scope) -> Any:
+    if inspect.iscoroutine(made):
+        return _awaited(made, scope)
+    if inspect.isgenerator(made):
+        return _iterated(made, scope)
+    if inspect.isasyncgen(made):
+        return _tracked_async_generator(lambda: made, lambda *_: scope)()
+    return made
+
+
+async def _awaited(made: Coroutine[Any, Any, Any], scope: Scope) -> Any:
+    try:
+        with scope:
+            return await made
+    finally:
+        made.close()  # where the scope could not be entered
+
+
+def _iterated(made: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
+    return (yield from _Body(scope, made))
 
 
 def _tracked_async_generator(function: Any, make: Maker) -> Callable[..., AsyncGenerator[Any, Any]]:

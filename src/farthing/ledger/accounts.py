@@ -84,10 +84,6 @@ class Accounts:
         self.expire(at)
         return self._writer.transact(lambda db: policies.standings(db, self._writer.book.current(db), at))
 
-    def standing_of(self, rule: Rule, key: str, at_us: int) -> Standing:
-        """How one account stands; nothing is opened."""
-        return self._writer.transact(lambda db: policies.standing_of(db, rule, key, at_us))
-
     def alerts(self, org: str | None = None, since_us: int | None = None) -> list[Alert]:
         """The rules that fired, the latest first."""
         return self._writer.transact(lambda db: policies.alerts(db, org, since_us))
@@ -110,6 +106,10 @@ class Accounts:
     def reserve(self, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
         """The hold; or the refusals, and nothing is held; or a Conflict: the key names a hold of other amounts."""
         return self._writer.transact(plans.reserve, ask)
+
+    def refusals(self, ask: Ask) -> tuple[Refusal, ...]:
+        """The refusals that `reserve` would meet; nothing is held."""
+        return self._writer.transact(lambda db: holds.refusals(db, self._writer, ask))
 
     def dispatch(self, key: str, org: str = "default") -> State | None:
         """The call has left: the state it is in now; None where no such hold is known."""

@@ -29,7 +29,7 @@ from farthing.ledger.segments import (
 )
 from farthing.ledger.sheet import BUMP
 from farthing.ledger.upkeep import own
-from farthing.policy import Budget, key_fields
+from farthing.policy import Budget, key_fields, key_of, values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,11 +206,11 @@ def _key(text: str, fields: Sequence[str], names: Sequence[str], org: str | None
     """The key of an account with the person's name replaced, in the very form in which keys are compared."""
     if not fields:
         return text
-    of = dict(zip(fields, [text] if len(fields) == 1 else json.loads(text), strict=True))
+    of = dict(zip(fields, values_of(text, fields), strict=True))
     new = _renamed(of, names, label)
     if new == of or (org is not None and of.get("org", org) != org):
         return text
-    return label if len(fields) == 1 else json.dumps(list(new.values()), ensure_ascii=False)
+    return key_of(list(new.values()))
 
 
 def _renamed(of: dict[str, Any], names: Sequence[str], label: str) -> dict[str, Any]:

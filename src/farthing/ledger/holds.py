@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal, NamedTuple, cast
 
 from farthing.amounts import Amounts
 from farthing.errors import InputError
 from farthing.event import EMPTY, Event, new_id
 from farthing.ledger.engine import Database
+from farthing.ledger.late import estimate_key, settled_late
 from farthing.ledger.rows import ID, MOST_COUNT, Prepared, prepare, to_json
 from farthing.ledger.sheet import SWEEP_US, Book, Line, Sheet, moves_text, record_alert, refusal_of, subject_from
 from farthing.ledger.store import Outcome
@@ -155,8 +155,28 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
         expire(database, writer, ask.at_us)
         _prune(database, book, ask.at_us)
         book.swept(ask.at_us)
-    rules = book.current(database)
-    covering = rules.covering(ask.subject)
+    sheet, lines, refusals = _weighed(database, writer, ask)
+    if _tell(sheet, refusals):
+        told = tuple(_with_approval(sheet, refusal) for refusal, _, _ in refusals)
+        sheet.flush("open")
+        return told
+    return _hold(sheet, ask, lines)
+
+
+def refusals(database: Database, writer: Writer, ask: Ask) -> tuple[Refusal, ...]:
+    """The refusals that `reserve` would meet, as of now. Nothing is held, and nobody is told."""
+    must_fit(ask.amounts)
+    sheet, _, found = _weighed(database, writer, ask)
+    sheet.flush("open")
+    return tuple(refusal for refusal, _, _ in found)
+
+
+def _weighed(
+    database: Database, writer: Writer, ask: Ask
+) -> tuple[Sheet, list[tuple[Line, int]], list[tuple[Refusal, Rule, str]]]:
+    """`_weigh`, holds that are due and in the way ended first."""
+    book = writer.book
+    covering = book.current(database).covering(ask.subject)
     sheet = Sheet(database, book, ask.at_us)
     sheet.fetch_all(covering, ask.at_us)
     lines, refusals = _weigh(sheet, covering, ask)
@@ -165,11 +185,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     ):
         sheet = Sheet(database, book, ask.at_us)
         lines, refusals = _weigh(sheet, covering, ask)
-    if _tell(sheet, refusals):
-        told = tuple(_with_approval(sheet, refusal) for refusal, _, _ in refusals)
-        sheet.flush("open")
-        return told
-    return _hold(sheet, ask, lines)
+    return sheet, lines, refusals
 
 
 def call_text(subject: Subject, context: Mapping[str, Any]) -> str:
@@ -341,7 +357,7 @@ def settle(
         entries = [entry.dated(known.at_us) for entry in entries]
     news: list[Prepared] = []
     if known is not None and known.state in ("expired", "settled"):
-        outcomes = _settled_late(database, writer, entries, known, key, news)
+        outcomes = settled_late(database, writer, entries, key, news, expired=known.state == "expired")
     else:
         outcomes = writer.insert(database, entries, news)
     sheet = Sheet(database, book, now_us)
@@ -375,52 +391,6 @@ def _end(database: Database, known: Kept, key: str, org: str, state: State) -> N
     if known.named or state != "settled":
         database.execute(REMEMBER, (key, org, state))
     database.execute("DELETE FROM holds WHERE key = ? AND org = ?", (key, org))
-
-
-def estimate_key(key: str) -> str:
-    """The dedupe key of the event that stands for a call whose end was not heard of."""
-    return f"hold:{key}"
-
-
-def _settled_late(
-    database: Database, writer: Writer, entries: Sequence[Prepared], known: Kept, key: str, news: list[Prepared]
-) -> list[Outcome]:
-    """What became of the events of a hold that is over.
-
-    Where its call was posted as estimated, the first is put in the place of the estimate, be it less or an estimate
-    itself, and the call is known by its key from then on. Where the call is in the ledger by that key already, the
-    estimate comes to nothing. Heard of before, it is one more observation.
-    """
-    named = estimate_key(key)
-    estimate = writer.known_by(database, named, entries[0].event.attribution.org) if entries else None
-    if estimate is None:
-        return writer.insert(database, entries, news)
-    first, record = entries[0].event, entries[0].price_record
-    fresh = first.dedupe_key in (named, first.id)
-    other = None if fresh else writer.known_by(database, first.dedupe_key, first.attribution.org)
-    if other is not None and other.corrects != estimate.id:
-        if known.state == "expired":
-            writer.put_right(database, estimate, prepare(_nothing(estimate), None), news, -estimate.calls)
-        return writer.insert(database, entries, news)
-    if known.state != "expired":
-        return writer.insert(database, [prepare(replace(first, dedupe_key=named), record), *entries[1:]], news)
-    seen = replace(first, dedupe_key=first.id) if fresh else first
-    writer.put_right(database, estimate, prepare(seen, record), news)
-    return ["corrected", *writer.insert(database, entries[1:], news)]
-
-
-def _nothing(estimate: Event) -> Event:
-    """What an estimate comes to whose call is known otherwise."""
-    identity = new_id()
-    return replace(
-        estimate,
-        id=identity,
-        dedupe_key=identity,
-        usage=Usage(),
-        usage_status="reported",
-        cost_pico=0,
-        price_status="free",
-    )
 
 
 def expire(database: Database, writer: Writer, now_us: int, limit: int = LOT) -> int:

@@ -14,7 +14,7 @@ from farthing.ledger.alerts import Alert, alert_of
 from farthing.ledger.beside import keep_beside
 from farthing.ledger.engine import Database
 from farthing.ledger.sheet import ACTIVE, Book, Sheet, moves_text, spent, subject_from
-from farthing.policy import Budget, Rule, Rules, fits, key_fields, org_of
+from farthing.policy import Budget, Rule, Rules, key_fields, org_of
 
 Change = Literal["added", "changed", "unchanged", "removed"]
 
@@ -219,34 +219,6 @@ def standings(database: Database, rules: Rules, now_us: int) -> list[Standing]:
                 Standing(budget=rule.budget, account=None, key="", place=place, start_us=span[0], end_us=span[1])
             )
     return found
-
-
-def standing_of(database: Database, rule: Rule, key: str, at_us: int) -> Standing:
-    """The account of a budget around a moment, without opening it: what a call would find."""
-    span = rule.spans(at_us)
-    rows = database.rows(
-        "SELECT id, posted, reserved, granted FROM accounts WHERE series = ? AND key = ? AND start_us = ?",
-        (rule.series, key, span[0]),
-    )
-    account, posted, reserved, granted = rows[0] if rows else (None, 0, 0, 0)
-    if account is None and rule.budget.limit is not None and span[0] <= rule.latest_us and span[1] is not None:
-        posted = spent(database, rule, span, key=key).get(key, 0)
-    return Standing(
-        budget=rule.budget,
-        account=account,
-        key=key,
-        place=rule.place(key),
-        start_us=span[0],
-        end_us=span[1],
-        posted=int(posted),
-        reserved=int(reserved),
-        granted=int(granted),
-    )
-
-
-def has_room(standing: Standing, amount: int) -> bool:
-    """Whether the account would hold the amount."""
-    return standing.limit is None or fits(standing.limit, standing.posted, standing.reserved, amount)
 
 
 def alerts(database: Database, org: str | None, since_us: int | None) -> list[Alert]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from farthing.ledger import duck, terms
 from farthing.ledger.engine import Database
 from farthing.ledger.segments import look, nothing
-from farthing.policy import EACH, Rule, key_fields
+from farthing.policy import EACH, Rule, key_fields, key_of
 from farthing.windows import CALENDAR, Span
 
 _AMOUNT = {
@@ -17,7 +16,7 @@ _AMOUNT = {
     "tokens": "sum((e.input_tokens + e.output_tokens) * e.billed)",
     "calls": "sum(e.calls)",
 }
-_STEM = "(starts_with(e.model, ?) OR coalesce(starts_with(e.requested_model, ?), FALSE))"
+_STEM = "(substr(e.model, 1, ?) = ? OR substr(e.requested_model, 1, ?) = ?)"
 
 
 def sealed_spent(
@@ -32,7 +31,7 @@ def sealed_spent(
     segments = sealed.of(org=None if budget.org == EACH else budget.org, since_us=since, until_us=until)
     if not segments:
         return {}
-    said, values = _conditions(rule, since, until, known_only)
+    said, values = conditions(rule, span, lambda name: (_key(name).sql, ()), known_only=known_only)
     keys = [_key(name) for name in key_fields(budget)]
     for n, key in enumerate(keys):
         said.append(f"{key.sql} IS NOT NULL" if wanted is None else f"{key.sql} = ?")
@@ -48,8 +47,7 @@ def sealed_spent(
         )
     sums: dict[str, int] = {}
     for *named, amount in found:
-        name = "" if not named else named[0] if len(named) == 1 else json.dumps(named, ensure_ascii=False)
-        sums[str(name)] = int(amount or 0)
+        sums[key_of(named)] = int(amount or 0)
     return sums
 
 
@@ -59,7 +57,10 @@ def _key(name: str) -> terms.Term:
     return terms.field(name, corrected=False)
 
 
-def _conditions(rule: Rule, since: int | None, until: int | None, known_only: bool) -> tuple[list[str], list[Any]]:
+def conditions(
+    rule: Rule, span: Span, field: Callable[[str], tuple[str, Sequence[Any]]], *, known_only: bool
+) -> tuple[list[str], list[Any]]:
+    """What an event `e` of a budget's scope and window satisfies, as SQL that SQLite and DuckDB both know."""
     budget = rule.budget
     said: list[str] = []
     values: list[Any] = []
@@ -70,19 +71,19 @@ def _conditions(rule: Rule, since: int | None, until: int | None, known_only: bo
 
     if budget.org != EACH:
         demand("e.org = ?", budget.org)
-    if since is not None:
-        demand("e.at_us >= ?", since)
-    if until is not None:
-        demand("e.at_us < ?", until)
+    if budget.window in CALENDAR:
+        demand("e.at_us >= ? AND e.at_us < ?", *span)
     if known_only:
         demand("e.seq <= ?", rule.seen)
     for name, wanted in budget.scope.items():
         if wanted == EACH:
             continue
         if name == "model" and wanted.endswith("*"):
-            demand(_STEM, wanted[:-1], wanted[:-1])
+            stem = wanted[:-1]
+            demand(_STEM, len(stem), stem, len(stem), stem)
         elif name == "model":
-            demand("(e.model = ? OR coalesce(e.requested_model = ?, FALSE))", wanted, wanted)
+            demand("(e.model = ? OR e.requested_model = ?)", wanted, wanted)
         else:
-            demand(f"{terms.field(name, corrected=False).sql} = ?", wanted)
+            sql, bound = field(name)
+            demand(f"{sql} = ?", *bound, wanted)
     return said, values

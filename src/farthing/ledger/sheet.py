@@ -15,8 +15,8 @@ from farthing.event import Attribution, Event
 from farthing.ledger.alerts import OVER_ONE, Alert, Listener, alert_of
 from farthing.ledger.engine import Database
 from farthing.ledger.query import field_sql
-from farthing.ledger.sealed_spent import sealed_spent
-from farthing.policy import EACH, Budget, Refusal, Rule, Rules, Subject, key_fields, subject_of
+from farthing.ledger.sealed_spent import conditions, sealed_spent
+from farthing.policy import Budget, Refusal, Rule, Rules, Subject, key_fields, key_of, subject_of, values_of
 from farthing.windows import CALENDAR, Span
 
 _INT64 = 2**63 - 1
@@ -368,43 +368,20 @@ def spent(
     """
     budget = rule.budget
     fields = key_fields(budget)
-    terms: list[str] = []
-    values: list[Any] = []
-
-    def demand(term: str, *bound: Any) -> None:
-        terms.append(term)
-        values.extend(bound)
-
-    if budget.org != EACH:
-        demand("e.org = ?", budget.org)
-    if budget.window in CALENDAR:
-        demand("e.at_us >= ? AND e.at_us < ?", *span)
-    if known_only:
-        demand("e.seq <= ?", rule.seen)
-    for name, wanted in budget.scope.items():
-        if wanted == EACH:
-            continue
-        if name == "model" and wanted.endswith("*"):
-            stem = wanted[:-1]
-            demand(
-                "(substr(e.model, 1, ?) = ? OR substr(e.requested_model, 1, ?) = ?)", len(stem), stem, len(stem), stem
-            )
-        elif name == "model":
-            demand("(e.model = ? OR e.requested_model = ?)", wanted, wanted)
-        else:
-            sql, bound = field_sql(name)
-            demand(f"{sql} = ?", *bound, wanted)
+    terms, values = conditions(rule, span, field_sql, known_only=known_only)
     keys: list[str] = []
     bounds: list[Any] = []
-    wanted_values = _values_of(key, len(fields))
+    wanted_values = None if key is None else values_of(key, fields)
     for n, name in enumerate(fields):
         sql, bound = ("coalesce(nullif(e.requested_model, ''), e.model)", []) if name == "model" else field_sql(name)
         keys.append(sql)
         bounds += bound
         if wanted_values is not None:
-            demand(f"{sql} = ?", *bound, wanted_values[n])
+            terms.append(f"{sql} = ?")
+            values += [*bound, wanted_values[n]]
         else:
-            demand(f"{sql} IS NOT NULL", *bound)
+            terms.append(f"{sql} IS NOT NULL")
+            values += bound
     high, low = _AMOUNT_SQL[budget.unit]
     listed = "".join(f"{sql}, " for sql in keys)
     where = f" WHERE {' AND '.join(terms)}" if terms else ""
@@ -412,17 +389,10 @@ def spent(
     sums: dict[str, int] = {}
     for row in database.rows(f"SELECT {listed}{high}, {low} FROM events e{where}{grouped}", [*bounds, *values]):
         *named, millions, rest = row
-        name = "" if not named else named[0] if len(named) == 1 else json.dumps(named, ensure_ascii=False)
-        sums[str(name)] = (millions or 0) * 1_000_000 + (rest or 0)
+        sums[key_of(named)] = (millions or 0) * 1_000_000 + (rest or 0)
     for name, amount in sealed_spent(database, rule, span, wanted_values, known_only=known_only).items():
         sums[name] = sums.get(name, 0) + amount
     return sums
-
-
-def _values_of(key: str | None, count: int) -> list[Any] | None:
-    if key is None:
-        return None
-    return [key] if count == 1 else json.loads(key) if count else []
 
 
 def subject_from(call: dict[str, Any]) -> Subject:
