@@ -364,13 +364,28 @@ class TokenBudget:
 
     def __init__(self, counter: TokenCounter) -> None:
         self.counter = counter
-        self.agent_limits: dict[str, int] = {}
-        self.period_limits: dict[str, int] = {}
+
+    @property
+    def agent_limits(self) -> dict[str, int]:
+        """Agent -> limit, whoever has set it in the ledger."""
+        names = {budget.scope.get("agent", ""): budget for budget in self._guard.budgets()}
+        return {agent: b.limit or 0 for agent, b in names.items() if b.name == f"tokens of {agent}"}
+
+    @property
+    def period_limits(self) -> dict[str, int]:
+        """Period -> limit, whoever has set it in the ledger."""
+        limits = {budget.name: budget.limit or 0 for budget in self._guard.budgets()}
+        return {period: limits[name] for period in _PERIODS if (name := f"{period} tokens") in limits}
+
+    def agent_usage(self) -> dict[str, int]:
+        """Limited agent -> tokens that it has spent of its limit, in every process of the ledger."""
+        names = {f"tokens of {agent}": agent for agent in self.agent_limits}
+        stand = {names.get(one.budget.name): one for one in self._guard.status()}
+        return {agent: max(0, one.posted - one.granted) for agent, one in stand.items() if agent is not None}
 
     def set_agent_limit(self, agent_name: str, max_tokens: int) -> None:
         """Limits all that an agent may use. 0 is a limit, too."""
         self._guard.set({"agent": agent_name}, tokens=max_tokens, name=f"tokens of {agent_name}", by="TokenBudget")
-        self.agent_limits[agent_name] = max_tokens
 
     def set_period_limit(self, period_name: str, max_tokens: int) -> None:
         """Limits what all agents together may use in a period: hourly, daily, weekly or monthly."""
@@ -378,7 +393,6 @@ class TokenBudget:
         if per is None:
             raise InputError(f"period {period_name!r}: must be one of {', '.join(_PERIODS)}")
         self._guard.set(None, tokens=max_tokens, per=per, name=f"{period_name} tokens", by="TokenBudget")
-        self.period_limits[period_name] = max_tokens
 
     async def check_and_apply_budget(self, agent_name: str, estimated_tokens: int) -> bool:
         """Whether the call may be made; then its tokens are held until `counter.record` says what it really used.
@@ -429,18 +443,22 @@ class BudgetDashboard:
         self.budgets = budgets
 
     def current_status(self) -> dict[str, Any]:
-        """Agents, all together, and periods; JSON can hold it: a limit that is missing is None."""
-        costs = self._costs()
+        """Agents, all together, and periods; JSON can hold it: a limit that is missing is None.
+
+        Tokens are those of this counter; `percent_used` is of the limit, which every process of the ledger spends.
+        """
+        costs, limits, spent = self._costs(), self.budgets.agent_limits, self.budgets.agent_usage()
         agents: dict[str, dict[str, Any]] = {}
-        for agent in list(self.counter.usage):
+        for agent in dict.fromkeys((*self.counter.usage, *limits)):
             usage = self.counter.agent_total(agent)
-            limit = self.budgets.agent_limits.get(agent)
+            limit = limits.get(agent)
+            used = 100.0 if not limit else spent.get(agent, 0) / limit * 100
             agents[agent] = {
                 "total_tokens": usage.total_tokens,
                 "prompt_tokens": usage.prompt_tokens,
                 "completion_tokens": usage.completion_tokens,
                 "budget_limit": limit,
-                "percent_used": 0.0 if limit is None else 100.0 if not limit else usage.total_tokens / limit * 100,
+                "percent_used": 0.0 if limit is None else used,
                 "estimated_cost": costs.get(agent, 0.0),
             }
         together = {
@@ -461,8 +479,9 @@ class BudgetDashboard:
 
     def budget_alert(self, threshold: float = 0.8) -> list[str]:
         """A line for each agent that has used this part of its limit, or more."""
+        spent = self.budgets.agent_usage()
         return [
-            f"{agent}: {info['percent_used']:.0f}% of budget used ({info['total_tokens']:,} tokens)"
+            f"{agent}: {info['percent_used']:.0f}% of budget used ({spent.get(agent, 0):,} tokens)"
             for agent, info in self.current_status()["agents"].items()
             if info["budget_limit"] is not None and info["percent_used"] >= threshold * 100
         ]

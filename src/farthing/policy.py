@@ -70,12 +70,16 @@ class Budget:
     def __post_init__(self) -> None:
         for what, value, known in (
             ("unit", self.unit, UNITS_OF_BUDGETS),
-            ("window", self.window, WINDOWS),
+            ("per", self.window, WINDOWS),
             ("mode", self.mode, MODES),
             ("on_unpriced", self.on_unpriced, ("deny", "allow")),
         ):
             if value not in known:
                 raise InputError(f"budget {self.name!r}: {what} = {value!r}: must be one of {', '.join(known)}")
+        if not isinstance(self.org, str) or not self.org.strip():
+            raise InputError(
+                f"budget {self.name!r}: org = {self.org!r}: name an organisation, or '*' for each by itself"
+            )
         if not isinstance(self.name, str) or not self.name.strip():
             raise InputError(f"a budget's name is text, not {self.name!r}")
         downgrade = str(self.on_exceed).startswith("downgrade:") and len(self.on_exceed) > len("downgrade:")
@@ -228,7 +232,8 @@ def _several(name: str, given: Any) -> tuple[Any, ...]:
     if not isinstance(values, Iterable):
         raise InputError(f"{name} = {given!r}: must be a list")
     if name == "models":
-        if "" in (names := tuple(str(value) for value in values)):
+        names = tuple(values)
+        if not all(isinstance(name, str) and name for name in names):
             raise InputError(f"models = {given!r}: each must be a model's name, or its beginning and *")
         return names
     found = []
@@ -274,7 +279,7 @@ class Rule:
     seen, latest_us  the last event, and the latest moment of one, that the ledger knew when the series was opened
     """
 
-    __slots__ = ("_checks", "_keys", "budget", "index", "latest_us", "marks", "seen", "series", "spans")
+    __slots__ = ("_checks", "_keys", "budget", "index", "latest_us", "seen", "series", "spans")
 
     def __init__(self, budget: Budget, series: int = 0, seen: int = 0, latest_us: int = 0) -> None:
         self.budget = budget
@@ -286,8 +291,6 @@ class Rule:
         self._keys = key_fields(budget)
         exact = [pair for pair in self._checks if pair[0] in ATTRIBUTION_FIELDS]
         self.index = exact[0] if exact else None
-        limit = budget.limit or 0
-        self.marks = tuple((share, -(-Fraction(share) * limit // 1)) for share in sorted(budget.thresholds))
 
     def key(self, subject: Subject) -> str | None:
         """Which of the budget's accounts a call belongs to; None: it is not covered."""
@@ -304,6 +307,11 @@ class Rule:
         if any(value is None for value in values):
             return None
         return key_of(values)
+
+    def marks(self, granted: int = 0) -> tuple[tuple[Decimal, int], ...]:
+        """(threshold, the amount that passes it), the lowest first, where so much was granted above the limit."""
+        limit = (self.budget.limit or 0) + granted
+        return tuple((share, int(-(-Fraction(share) * limit // 1))) for share in sorted(self.budget.thresholds))
 
     def allows(self, model: str) -> bool:
         """Whether the list of models has this one, or there is no list."""
@@ -407,8 +415,12 @@ class Refusal(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What tells this refusal from others in records of them."""
-        return f"{'denied' if self.budget.mode == 'hard' else 'would_deny'}:{self.why}"
+        """What tells this refusal from others in records of them: the rule of its alert."""
+        if self.budget.mode != "hard":
+            return f"would_deny:{self.why}"
+        instead = self.budget.on_exceed.partition("downgrade:")[2]
+        cheaper = instead and self.model != instead and self.why in ("limit", "call")
+        return f"{'downgraded' if cheaper else 'denied'}:{self.why}"
 
 
 def unfit(rule: Rule, subject: Subject, amounts: Amounts) -> str | None:

@@ -55,7 +55,6 @@ class TenantCostTracker(CostTracker):
 
     def budget_status(self) -> list[Standing]:
         """How the organisation's budgets stand."""
-        self.flush()
         return self.guard.status()
 
     def cost_optimization(self, org_id: str | None = None, **time: Any) -> dict[str, Any]:

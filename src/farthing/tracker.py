@@ -31,7 +31,15 @@ from farthing.budgets.guard import Guard
 from farthing.budgets.reservation import Reservation
 from farthing.config import Settings, default_ledger_url, load_settings, parse_attributes, user_hash_key
 from farthing.details import CallDetails, attribution_of, parted
-from farthing.errors import ExtractionError, FarthingError, InputError, LedgerError, LedgerUnavailable, UsageError
+from farthing.errors import (
+    BudgetExceededError,
+    ExtractionError,
+    FarthingError,
+    InputError,
+    LedgerError,
+    LedgerUnavailable,
+    UsageError,
+)
 from farthing.event import Attribution, Event, from_us, new_id, now_us, to_us
 from farthing.ledger.open import budgets_beside, open_ledger
 from farthing.ledger.store import DURABILITIES, Durability, Store
@@ -220,6 +228,8 @@ class CostTracker(Questions):
                 store.append_many(entries)
         except Exception as fault:  # noqa: BLE001 - the fault boundary
             self._count_fault("writing to the ledger", fault, lost=len(entries))
+            if held is not None:
+                held.abandon()
 
     @cached_property
     def guard(self) -> Guard:
@@ -235,11 +245,20 @@ class CostTracker(Questions):
         )
         guard.make, guard.counted, guard.recorder = make, self._counted, self.recorder
         guard.tell = partial(self._safely, "telling of an alert")
+        guard.ask, guard.catch_up = self._answer, self.flush
         return guard
+
+    def _answer(self, asked: Callable[..., object], error: BudgetExceededError) -> object:
+        """What somebody answers who is asked about a refused call; what goes wrong there is counted, and no yes."""
+        try:
+            return asked(error)
+        except Exception as fault:  # noqa: BLE001 - the fault boundary
+            self._count_fault("asking about a call that a budget refuses", fault)
+            return None
 
     def works_in(self, frame: scopes.Frame) -> None:
         """The asyncio task that is running works for the task of this frame: who kills that cancels it."""
-        self._safely("noting what runs", lambda: self.guard.people.tasks.note(self.attributed({}, frame)))
+        self._safely("noting what runs", lambda: self.guard.people.tasks.note(self.attributed({}, frame), frame))
 
     def _safely(self, doing: str, listener: Callable[..., object], *news: object) -> None:
         """Tells a listener; what goes wrong there is counted, and no reason to stop a call."""

@@ -13,6 +13,7 @@ from farthing.budgets.guard import Guard
 from farthing.errors import AgentPausedError, InputError, TaskKilledError
 from farthing.ledger import open_ledger
 from farthing.testing import FakeClock
+from farthing.tracker import CostTracker
 
 
 def test_pause_and_resume(guard: Guard) -> None:
@@ -114,7 +115,7 @@ def test_a_killed_task_without_calls_is_cancelled_once(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     seen: list[str] = []
 
-    async def work(tracker: farthing.CostTracker, entered: asyncio.Event) -> None:
+    async def work(tracker: CostTracker, entered: asyncio.Event) -> None:
         with farthing.task("t0", tracker=tracker):
             try:
                 entered.set()
@@ -125,7 +126,7 @@ def test_a_killed_task_without_calls_is_cancelled_once(tmp_path: Path) -> None:
                 seen.append("ended well")
 
     async def main() -> None:
-        with farthing.CostTracker(path) as mine, open_ledger(path) as theirs:
+        with CostTracker(path) as mine, open_ledger(path) as theirs:
             entered = asyncio.Event()
             running = asyncio.create_task(work(mine, entered))
             await entered.wait()
@@ -138,11 +139,82 @@ def test_a_killed_task_without_calls_is_cancelled_once(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_blocks_of_tasks_nest(tmp_path: Path) -> None:
+    """Leaving an inner block leaves the outer one of the same task to be cancelled; whose organisation it is counts."""
+
+    async def work(tracker: CostTracker, ready: asyncio.Event) -> None:
+        with farthing.task("t1", tracker=tracker), farthing.task("t2", tracker=tracker):
+            with farthing.task("t1", tracker=tracker):
+                await asyncio.sleep(0)
+            ready.set()
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        with CostTracker(tmp_path / "ledger.db", attributes={"org": "acme"}) as tracker:
+            ready = asyncio.Event()
+            running = asyncio.create_task(work(tracker, ready))
+            await ready.wait()
+            tracker.guard.people.kill("t1")
+            await asyncio.sleep(0)
+            assert not running.cancelling()  # another organisation's
+            tracker.guard.people.kill("t1", org="acme")
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            with farthing.task("t3", tracker=tracker):
+                await asyncio.sleep(0)
+            tracker.guard.people.kill("t3", org="acme")
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
+def test_two_trackers_of_a_ledger_cancel_once(tmp_path: Path) -> None:
+    """Each looks for kills; what the work does to end well is cut short by neither."""
+    path = tmp_path / "ledger.db"
+
+    async def work(trackers: list[CostTracker], ready: asyncio.Event) -> None:
+        with farthing.task("t0", tracker=trackers[0]), farthing.task("t0", tracker=trackers[1]):
+            ready.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                trackers[1].guard.people.refresh()
+                trackers[1].guard.people.tasks.look()
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        with CostTracker(path) as one, CostTracker(path) as two:
+            ready = asyncio.Event()
+            running = asyncio.create_task(work([one, two], ready))
+            await ready.wait()
+            one.guard.people.kill("t0")
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert running.cancelling() == 1
+
+    asyncio.run(main())
+
+
+def test_a_worker_works_for_the_task_of_its_latest_call(guard: Guard) -> None:
+    """Not for those whose calls it made before, without a block of theirs."""
+
+    async def main() -> None:
+        for name in ("t1", "t2"):
+            guard.reserve("m", usd=0, task=name)
+        guard.people.kill("t1")
+        await asyncio.sleep(0)
+        guard.people.kill("t2")
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
 def test_who_has_left_a_killed_tasks_block_goes_on(tmp_path: Path) -> None:
     """Only what works for the task is cancelled, not what has worked for it."""
 
     async def main() -> None:
-        with farthing.CostTracker(tmp_path / "ledger.db") as tracker:
+        with CostTracker(tmp_path / "ledger.db") as tracker:
             with farthing.task("t0", tracker=tracker):
                 await asyncio.sleep(0)
             tracker.guard.people.kill("t0")

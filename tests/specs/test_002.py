@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -256,6 +257,33 @@ def test_alerts_in_the_samples_words(counter: TokenCounter, budget: TokenBudget)
         counter.record(agent, "t", tokens, 0)
     assert dashboard.budget_alert() == ["a: 85% of budget used (1,700 tokens)", "b: 80% of budget used (1,600 tokens)"]
     assert dashboard.budget_alert(0.9) == []
+
+
+def test_a_limit_is_everybodys(tmp_path: Path) -> None:
+    """Another process of the ledger sees the limit, and what of it is used. (The sample's knows only its own calls.)"""
+    first, second = (TokenCounter(farthing.CostTracker(tmp_path / "ledger.db")) for _ in range(2))
+    TokenBudget(first).set_agent_limit("a", 1000)
+    TokenBudget(first).set_period_limit("daily", 5000)
+    first.record("a", "t", 900, 100)
+    budget = TokenBudget(second)
+    dashboard = BudgetDashboard(second, budget)
+    assert not allowed(budget, "a", 1)
+    assert (budget.agent_limits, budget.period_limits) == ({"a": 1000}, {"daily": 5000})
+    status = dashboard.current_status()
+    assert (status["agents"]["a"]["percent_used"], status["agents"]["a"]["total_tokens"]) == (100.0, 0)
+    assert list(status["period_usage"].values()) == [1000]
+    assert dashboard.budget_alert() == ["a: 100% of budget used (1,000 tokens)"]
+    for counter in (first, second):
+        counter.tracker.close()
+
+
+def test_a_reset_amid_calls(counter: TokenCounter, budget: TokenBudget) -> None:
+    """A call that was let pass and not yet recorded is of the period before. (So it is in the sample.)"""
+    budget.set_period_limit("daily", 1000)
+    assert allowed(budget, "a", 900)
+    budget.reset_period()
+    assert list(budget.period_usage.values()) == [0]
+    assert allowed(budget, "a", 900)
 
 
 # --- planning --------------------------------------------------------------------------------------------------------

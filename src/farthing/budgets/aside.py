@@ -26,7 +26,7 @@ class _Pool:
         self.after_fork()
 
     def after_fork(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pool: ThreadPoolExecutor | None = None
 
     def get(self) -> ThreadPoolExecutor:

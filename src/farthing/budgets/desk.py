@@ -40,6 +40,8 @@ class Desk:
 
     org: str | None
     make: Callable[..., Budget]
+    catch_up: Callable[[], object]
+    """What is done before the ledger is read: what calls that have ended came to is to be in it."""
 
     def _accounts(self) -> Accounts:
         raise NotImplementedError
@@ -100,21 +102,17 @@ class Desk:
         return changed
 
     def reset(self, name: str, *, org: str | None = None, by: str | None = None, reason: str | None = None) -> int:
-        """Gives a budget's accounts their whole limit again, as entries that say so; how many. What is spent stays.
+        """Gives a budget's accounts their whole limit again, as entries that say so; how many. What is spent stays
+        spent, and what calls under way hold counts as of before.
 
         InputError where there is none of this name.
         """
-        self._known(name, org)
-        done = 0
-        for standing in self.status(org):
-            if standing.budget.name == name and standing.account is not None and standing.posted > standing.granted:
-                note = f"reset by {by or 'somebody'}: {reason or 'no reason was given'}"
-                self._accounts().grant(standing.account, standing.posted - standing.granted, note)
-                done += 1
-        return done
+        note = f"reset by {by or 'somebody'}: {reason or 'no reason was given'}"
+        return self._accounts().reset(name, self._known(name, org).org, note, self.now_us())
 
     def status(self, org: str | None = None) -> list[Standing]:
         """Every account in its present window: limit, posted, reserved, percent, when it ends, hold inflation."""
+        self.catch_up()
         wanted = whose(self.org, org)
         found = self._accounts().standings(self.now_us())
         return [one for one in found if wanted is None or one.org in (wanted, EACH)]
@@ -125,12 +123,15 @@ class Desk:
 
     def alerts(self, *, org: str | None = None, since_us: int | None = None) -> list[Alert]:
         """The rules that fired, the latest first; each once for its account, window and limit."""
+        self.catch_up()
         return self._accounts().alerts(whose(self.org, org), since_us)
 
-    def approvals(self, *, pending_only: bool = True) -> list[Approval]:
+    def approvals(self, *, pending_only: bool = True, org: str | None = None) -> list[Approval]:
         """What budgets with on_exceed='ask' have asked of somebody, the latest first."""
+        self.catch_up()
+        wanted = whose(self.org, org)
         found = self._accounts().approvals(pending_only=pending_only, at_us=self.now_us())
-        return [one for one in found if self.org is None or (one.budget is not None and one.budget.org == self.org)]
+        return [one for one in found if wanted in (None, one.org)]
 
     def grant(self, number: int, *, by: str | None = None, reason: str | None = None) -> None:
         """Grants an approval: its account may go over its limit by what was asked for, in this window."""

@@ -81,8 +81,8 @@ class Samples:
         self._known: OrderedDict[tuple[str, str, str], Sample] = OrderedDict()
 
     def after_fork(self) -> None:
-        """A new lock."""
-        self._lock = threading.Lock()
+        """A new lock. It is reentrant: a signal handler may make a call while its thread ends another."""
+        self._lock = threading.RLock()
 
     def get(self, accounts: Accounts, org: str, agent: str | None, model: str) -> Sample:
         """The sample of an agent and model."""

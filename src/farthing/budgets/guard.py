@@ -11,6 +11,7 @@ posted as estimated. Where no budget covers a call, reserving it costs one look 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -27,7 +28,7 @@ from farthing.budgets.estimate import NOTHING_KNOWN, Expected, Samples
 from farthing.budgets.people import People
 from farthing.budgets.reservation import Held, Reservation
 from farthing.budgets.words import exceeded
-from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, LedgerError
+from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, InputError, LedgerError
 from farthing.event import EMPTY, Attribution, Event, new_id, now_us
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.alerts import Alert
@@ -74,11 +75,12 @@ class Guard(Desk):
         self._catalog = catalog
         self._attributed = attributed or _plainly
         self._clock = clock_us
-        self._allowance = money(allowance_usd, "allowance_usd")
+        self.allowance_usd = allowance_usd
+        money(allowance_usd, "allowance_usd")
         self._used_allowance = 0
         self.make = make_budget
         self._known_budgets = known
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._heard: Accounts | None = None
         self.org = org
         self.counted: Callable[[Event, scopes.Frame | None], object] = scopes.count
@@ -86,12 +88,14 @@ class Guard(Desk):
         self.on_alert: Callable[[Alert], object] | None = None
         self.tell: Callable[[Callable[[Alert], object], Alert], object] = lambda listener, alert: listener(alert)
         self.on_ask: Callable[[BudgetExceededError], bool] | None = None
+        self.ask: Callable[[Callable[..., object], BudgetExceededError], object] = lambda asked, error: asked(error)
+        self.catch_up: Callable[[], object] = lambda: None
         self.samples = Samples()
         self.people = People(self._accounts, clock_us, org)
 
     def after_fork(self) -> None:
         """Locks that other threads held when the process forked would never open in the child."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.samples.after_fork()
         self.people.tasks.after_fork()
 
@@ -266,10 +270,12 @@ class Guard(Desk):
         if answer is not None and not isinstance(answer, Hold):
             other = self._after_refusal(answer, model, tries)
             if other is None:
+                if "refused" in asked and any(refusal.why == "unpriced" for refusal in answer):
+                    raise exceeded(asked["refused"], f" {model!r}, which is to be called instead, has no known price.")
                 unknown = self._unpriced(model, asked, at_us)
                 raise exceeded([r._replace(model=unknown) if r.why == "unpriced" else r for r in answer])
             allowed = *asked.get("allowed", ()), *(refusal.budget for refusal in answer)
-            changed = {"models": ()} if other != model else {"allowed": allowed}
+            changed = {"models": (), "refused": answer} if other != model else {"allowed": allowed}
             return self._reserve(other, {**asked, **changed}, who, frame, tries - 1)
         gone = answer.state == "dispatched" if answer is not None else ask.gone
         return Reservation(self, subject, at_us, expected, Held(ask.key, tuple(held), answer is not None, gone), frame)
@@ -327,10 +333,11 @@ class Guard(Desk):
         if all(rule.budget.mode == "shadow" for rule, _ in covering):
             return None
         with self._lock:
-            if self._used_allowance + (amounts.usd or 0) > self._allowance:
+            allowed = money(self.allowance_usd, "allowance_usd")
+            if self._used_allowance + (amounts.usd or 0) > allowed:
                 raise BudgetUnavailable(
-                    f"the ledger is out of reach, and the {pico_to_usd(self._allowance)} USD that soft budgets allow "
-                    "meanwhile are used up: mend the ledger, or give the guard a greater allowance_usd"
+                    f"the ledger is out of reach, and the {pico_to_usd(allowed)} USD that soft budgets allow "
+                    "meanwhile are used up: mend the ledger, or set guard.allowance_usd higher"
                 ) from error
             self._used_allowance += amounts.usd or 0
         return None
@@ -342,21 +349,28 @@ class Guard(Desk):
         whys = {refusal.why for refusal in hard}
         if not tries or "unpriced" in whys:
             return None
-        if ways == {"ask"} and "model" not in whys and self.on_ask is not None and self.on_ask(exceeded(hard)) is True:
+        if ways == {"ask"} and "model" not in whys and self.on_ask is not None:
+            if self.ask(self.on_ask, exceeded(hard)) is not True:
+                return None
             for refusal in hard:
-                if refusal.account is not None:
-                    short = refusal.posted + refusal.reserved + refusal.requested - refusal.limit
-                    if refusal.approval is not None:
-                        self._accounts().decide(
-                            refusal.approval, grant=True, amount=short, reason="asked at the call", at_us=self.now_us()
-                        )
-                    else:
-                        self._accounts().grant(refusal.account, short, "asked at the call")
+                self._grant(refusal)
             return model
         if all(way.startswith("downgrade:") for way in ways):
             cheaper = min(ways).removeprefix("downgrade:")
             return None if cheaper == model else cheaper
         return None
+
+    def _grant(self, refusal: Refusal) -> None:
+        if refusal.account is None:
+            return
+        short = refusal.posted + refusal.reserved + refusal.requested - refusal.limit
+        if refusal.approval is None:
+            self._accounts().grant(refusal.account, short, "asked at the call")
+            return
+        with contextlib.suppress(InputError):  # granted for another call meanwhile: what room there is now will show
+            self._accounts().decide(
+                refusal.approval, grant=True, amount=short, reason="asked at the call", at_us=self.now_us()
+            )
 
     def _expect(self, model: str, asked: dict[str, Any], who: Attribution, at_us: int) -> Expected:
         sample = NOTHING_KNOWN

@@ -9,7 +9,6 @@ import time
 import weakref
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 
 from farthing import scopes
 from farthing.budgets.desk import whose
@@ -148,8 +147,13 @@ def running_now() -> asyncio.Task[object] | None:
         return None
 
 
+_CANCELLED: weakref.WeakKeyDictionary[asyncio.Task[object], set[Control]] = weakref.WeakKeyDictionary()
+"""What was cancelled by which word: once, however many trackers of the process look at one ledger."""
+
+
 class RunningTasks:
-    """asyncio tasks by the task they work for, so that killing it cancels them; a thread looks while there are any."""
+    """asyncio tasks and the tasks they work for, so that killing one of these cancels them; a thread looks while there
+    are any."""
 
     def __init__(self, people: People) -> None:
         self._people = weakref.ref(people)
@@ -159,25 +163,31 @@ class RunningTasks:
     def after_fork(self) -> None:
         """The tasks and the thread are the parent's."""
         self._lock = threading.RLock()
-        self._running: dict[tuple[str, str], set[asyncio.Task[object]]] = {}
+        # Of each asyncio task the tasks it works for: their organisation, and whether it is inside their block.
+        self._running: weakref.WeakKeyDictionary[asyncio.Task[object], dict[str, tuple[str, bool]]] = (
+            weakref.WeakKeyDictionary()
+        )
         self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
 
-    def note(self, who: Attribution) -> None:
+    def note(self, who: Attribution, frame: scopes.Frame | None = None) -> None:
         """The asyncio task that is running, if any, works for the task of `who`. One that was killed before is told so
-        by its calls."""
+        by its calls.
+
+        frame: the block, where one is being entered. Outside a block it works for the task of its latest call alone.
+        """
         people = self._people()
         if who.task is None or people is None or (running := running_now()) is None:
             return
         if people.known().kill_of(who.org, who.task) is not None:
             return
-        key = (who.org, who.task)
+        inside = _inside(frame or scopes.current(), who.task)
         with self._lock:
-            known = self._running.setdefault(key, set())
-            if running in known:
+            known = self._running.setdefault(running, {})
+            if known.get(who.task) == (who.org, inside):
                 return
-            known.add(running)
-            running.add_done_callback(partial(self._done, key))
+            for other in () if inside else [task for task, (_, block) in known.items() if not block]:
+                del known[other]
+            known[who.task] = (who.org, inside)
             if not self._watched:  # who leaves the task's block works for it no more
                 self._watched = True
                 watcher = _Watcher(weakref.ref(self))
@@ -186,19 +196,11 @@ class RunningTasks:
                 self._thread = threading.Thread(target=self._run, name="farthing-tasks", daemon=True)
                 self._thread.start()
 
-    def forget(self, who: Attribution) -> None:
+    def forget(self, task: str) -> None:
         """The asyncio task that is running works for it no more."""
-        if who.task is not None and (running := running_now()) is not None:
-            self._done((who.org, who.task), running)
-
-    def _done(self, key: tuple[str, str], running: asyncio.Task[object]) -> None:
-        with self._lock:
-            known = self._running.get(key)
-            if known is not None:
-                known.discard(running)
-                if not known:
-                    del self._running[key]
-        self._wake.set()
+        if (running := running_now()) is not None:
+            with self._lock:
+                self._running.get(running, {}).pop(task, None)
 
     def look(self) -> None:
         """Cancels what works for a killed task, once: what it does then to end well is left alone."""
@@ -206,23 +208,35 @@ class RunningTasks:
         if people is None:
             return
         known = people.known()
+        doomed = []
         with self._lock:
-            killed_now = [(key, word) for key in self._running if (word := known.kill_of(*key)) is not None]
-            doomed = [(one, word) for key, word in killed_now for one in self._running.pop(key)]
-        for one, word in doomed:
-            loop = one.get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(one.cancel, str(killed(word)))
+            for running, tasks in list(self._running.items()):
+                for task, (org, _) in list(tasks.items()):
+                    if running.done():
+                        del tasks[task]
+                    elif (word := known.kill_of(org, task)) is not None:
+                        del tasks[task]
+                        doomed.append((running, word))
+        for running, word in doomed:
+            before = _CANCELLED.setdefault(running, set())
+            loop = running.get_loop()
+            if word not in before and not loop.is_closed():
+                before.add(word)
+                loop.call_soon_threadsafe(running.cancel, str(killed(word)))
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(FRESH_S)
-            self._wake.clear()
+            time.sleep(FRESH_S)
             with self._lock:
-                if not self._running or self._people() is None:
+                if not any(self._running.values()) or self._people() is None:
                     self._thread = None
                     return
             self.look()
+
+
+def _inside(frame: scopes.Frame | None, task: str) -> bool:
+    """Whether the place is in a block of the task."""
+    return frame is not None and any(outer.attribution.task == task for outer in frame.around())
 
 
 class _Watcher:
@@ -237,9 +251,8 @@ class _Watcher:
 
     def left(self, frame: scopes.Frame, error: BaseException | None) -> None:
         """A block was left."""
-        tasks = self._tasks()
-        outer = frame.parent
+        tasks, task = self._tasks(), frame.attribution.task
         if tasks is None:
             self.stop()
-        elif outer is None or outer.attribution.task != frame.attribution.task:
-            tasks.forget(frame.attribution)
+        elif task is not None and not _inside(frame.parent, task):
+            tasks.forget(task)

@@ -264,13 +264,11 @@ class Reservation:
     def undo(self) -> None:
         """Nobody has the hold in hand, and its call was not made: it is freed, also where it counts as gone."""
         try:
-            if self.state == "held":
-                self.release()
-            else:
-                self.keep([])
+            if self._stored and self.state in ("held", "dispatched"):
+                self._guard.accounts.undo(self.key, self.org)
         except LedgerError as error:
             LOG.warning("a hold of %s stands until it expires: %s", self.held_usd, error)
-            self.abandon()
+        self.abandon()
 
     def let_go(self) -> None:
         """The end of its caller's care: freed where the call never left, else left to be settled or to expire."""

@@ -19,13 +19,13 @@ def in_unit(unit: str, amount: int) -> Decimal | int:
     return pico_to_usd(amount) if unit == "usd" else amount
 
 
-def exceeded(refusals: Sequence[Refusal]) -> BudgetExceededError:
-    """The error of a call that was refused: of the hard budget that stands most in its way."""
+def exceeded(refusals: Sequence[Refusal], more: str = "") -> BudgetExceededError:
+    """The error of a call that was refused: of the hard budget that stands most in its way. more: said after it."""
     hard = [refusal for refusal in refusals if refusal.budget.mode == "hard"] or list(refusals)
     worst = max(hard, key=lambda r: (r.why != "limit", r.span[1] is None, r.span[1] or 0))
     budget = worst.budget
     return BudgetExceededError(
-        sentence(worst),
+        sentence(worst) + more,
         budget=budget.name,
         scope=worst.place,
         unit=budget.unit,

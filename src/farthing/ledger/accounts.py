@@ -125,6 +125,11 @@ class Accounts:
         """Whether the hold was freed: only one whose call never left can be."""
         return self._writer.transact(lambda db: holds.release(db, self._writer, key, org, now_us()), late=True)
 
+    def undo(self, key: str, org: str = "default") -> bool:
+        """Frees the hold of a call that was not made, by who asked for it, unless somebody else has asked with its key;
+        whether it was freed."""
+        return self._writer.transact(lambda db: holds.undo(db, self._writer, key, org, now_us()), late=True)
+
     def extend(self, key: str, expires_us: int, org: str = "default") -> bool:
         """Lets a hold stand until then; whether it stands."""
         return self._writer.transact(lambda db: holds.extend(db, self._writer, key, org, expires_us))
@@ -175,6 +180,11 @@ class Accounts:
             policies.decide(database, book, number, grant=grant, amount=amount, by=by, reason=reason, now_us=at)
 
         self._writer.transact(work)
+
+    def reset(self, name: str, org: str, note: str, at_us: int | None = None) -> int:
+        """Gives the accounts of a budget their whole limit again in their present window, as entries; how many."""
+        book, at = self._writer.book, now_us() if at_us is None else at_us
+        return self._writer.transact(lambda db: policies.reset(db, book, name, org, note, at))
 
     def grant(self, account: int, amount: int, note: str) -> None:
         """Lets an account come to so much more in its window; the entry says why. What was spent stays as it is."""

@@ -21,7 +21,8 @@ class Alert:
     """A rule that fired for an account, told once per window and limit. Amounts are in the budget's unit.
 
     rule   `threshold:0.8`: so much of the limit is spent; `denied:<why>`: a hard budget refused a call;
-           `would_deny:<why>`: a soft or shadow budget let one pass; why is limit, call, unpriced or model;
+           `downgraded:<why>`: it named another model to call instead; `would_deny:<why>`: a soft or shadow budget let
+           one pass; why is limit, call, unpriced or model;
            `over:call`: a call came to more than one may; each such call is told, but of many at once the first
     org    whose account it is
     times  how often it fired in this window; at_us: when first; last_us: when last
@@ -55,8 +56,13 @@ class Alert:
             return f"{float(what):.0%} of the limit is reached: {spent}"
         if kind == "over":
             return f"a call came to {asked}, above {most}"
-        said = {"denied": "a call was refused", "would_deny": "a call was let pass that does not fit"}[kind]
-        return f"{said} ({what}): {spent}, {asked} asked for"
+        call = f"a call to {self.model}" if self.model else "a call"
+        if kind == "downgraded":
+            return f"{call} was to go to a cheaper model: {spent}, {asked} asked for"
+        did = "was refused" if kind == "denied" else "was let pass that does not fit"
+        if what in ("model", "unpriced"):
+            return f"{call} {did}: {'that model is not allowed' if what == 'model' else 'nobody knows its price'}"
+        return f"a call {did} ({what}): {spent}, {asked} asked for"
 
 
 def alert_of(budget: Budget, row: Sequence[Any]) -> Alert:

@@ -128,6 +128,13 @@ class Database:
         except self.fault as error:
             raise translated(error, self.path) from error
 
+    def rows_apart(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """`rows`, for who may come amid a query of this connection: a signal handler, a finalizer."""
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except self.fault as error:
+            raise translated(error, self.path) from error
+
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
         """Run a statement for each row; how many rows of the database that changed."""
         before = self.changed()

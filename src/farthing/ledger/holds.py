@@ -36,6 +36,7 @@ _FIND_ENDED = f"SELECT number, state, {_ALL}, 1 FROM ended_holds WHERE key = ? A
 _OPEN = ("held", "dispatched")
 KEEP = f"INSERT INTO holds (key, org, number, named, state, {_ALL}) VALUES ({', '.join('?' * 13)})"
 _DISPATCH = "UPDATE holds SET state = 'dispatched' WHERE key = ? AND org = ?"
+_DROP = "DELETE FROM holds WHERE key = ? AND org = ?"
 REMEMBER = (
     f"INSERT INTO ended_holds (key, org, number, state, {_ALL})"
     f" SELECT key, org, number, ?3, {_ALL} FROM holds WHERE key = ?1 AND org = ?2"
@@ -47,7 +48,7 @@ class Kept(NamedTuple):
     """A hold as the ledger has it; `moves` and `call` are JSON.
 
     number  the entry that reserved it
-    named   the caller chose the key: it may be said again
+    named   how often its key was said, where it may be said again; 0: the key is ours
     """
 
     number: int
@@ -151,11 +152,13 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
     book = writer.book
     if not ask.fresh and (known := _find(database, ask.key, ask.subject.who.org)) is not None:
         return _again(database, book, known, ask)
+    if not ask.fresh and _settled_before(database, writer, ask):
+        return Hold(ask.key, ask.subject.who.org, "settled", ask.amounts, ask.at_us, ask.expires_us)
     if not book.swept_us <= ask.at_us < book.swept_us + SWEEP_US:
         expire(database, writer, ask.at_us)
         _prune(database, book, ask.at_us)
         book.swept(ask.at_us)
-    sheet, lines, refusals = _weighed(database, writer, ask)
+    sheet, lines, refusals = _weighed(database, writer, ask, ask.at_us)
     if _tell(sheet, refusals):
         told = tuple(_with_approval(sheet, refusal) for refusal, _, _ in refusals)
         sheet.flush("open")
@@ -166,26 +169,28 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
 def refusals(database: Database, writer: Writer, ask: Ask) -> tuple[Refusal, ...]:
     """The refusals that `reserve` would meet, as of now. Nothing is held, and nobody is told."""
     must_fit(ask.amounts)
-    sheet, _, found = _weighed(database, writer, ask)
+    sheet, _, found = _weighed(database, writer, ask, ask.at_us)
     sheet.flush("open")
     return tuple(refusal for refusal, _, _ in found)
 
 
 def _weighed(
-    database: Database, writer: Writer, ask: Ask
+    database: Database, writer: Writer, ask: Ask, now_us: int, in_all: Amounts | None = None
 ) -> tuple[Sheet, list[tuple[Line, int]], list[tuple[Refusal, Rule, str]]]:
     """`_weigh`, holds that are due and in the way ended first."""
     book = writer.book
     covering = book.current(database).covering(ask.subject)
-    sheet = Sheet(database, book, ask.at_us)
+    sheet = Sheet(database, book, now_us)
     sheet.fetch_all(covering, ask.at_us)
-    lines, refusals = _weigh(sheet, covering, ask)
-    while any(r.why == "limit" and r.budget.mode == "hard" for r, _, _ in refusals) and expire(
-        database, writer, ask.at_us
-    ):
-        sheet = Sheet(database, book, ask.at_us)
-        lines, refusals = _weigh(sheet, covering, ask)
+    lines, refusals = _weigh(sheet, covering, ask, in_all)
+    while _is_full(refusals) and expire(database, writer, now_us):
+        sheet = Sheet(database, book, now_us)
+        lines, refusals = _weigh(sheet, covering, ask, in_all)
     return sheet, lines, refusals
+
+
+def _is_full(refusals: Sequence[tuple[Refusal, Rule, str]]) -> bool:
+    return any(refusal.why == "limit" and refusal.budget.mode == "hard" for refusal, _, _ in refusals)
 
 
 def call_text(subject: Subject, context: Mapping[str, Any]) -> str:
@@ -203,12 +208,23 @@ def _again(database: Database, book: Book, known: Kept, ask: Ask) -> Hold | Conf
         subject_from(json.loads(known.call))
     ):
         return Conflict(hold)
-    if not known.named:  # a key of ours that was handed on: it may be said once more
-        database.execute("UPDATE holds SET named = 1 WHERE key = ? AND org = ?", (ask.key, hold.org))
+    database.execute("UPDATE holds SET named = max(named, 1) + 1 WHERE key = ? AND org = ?", (ask.key, hold.org))
     if ask.gone and hold.state == "held":
         database.execute(_DISPATCH, (ask.key, hold.org))
         return hold._replace(state="dispatched")
     return hold
+
+
+def is_new(database: Database, writer: Writer, ask: Ask) -> bool:
+    """Whether nobody has asked with this key before."""
+    return ask.fresh or not (
+        _find(database, ask.key, ask.subject.who.org) is not None or _settled_before(database, writer, ask)
+    )
+
+
+def _settled_before(database: Database, writer: Writer, ask: Ask) -> bool:
+    """Whether the hold of this key was settled so long ago that only its event is remembered."""
+    return writer.known_by(database, estimate_key(ask.key), ask.subject.who.org) is not None
 
 
 _Weighed = tuple[list[tuple[Line, int]], list[tuple[Refusal, Rule, str]]]
@@ -307,15 +323,15 @@ def top_up(
     known = _find(database, key, org)
     if known is None or known.state not in _OPEN:
         return None
-    rules = writer.book.current(database)
-    subject = subject_from(json.loads(known.call))
-    sheet = Sheet(database, writer.book, now_us)
-    covering = rules.covering(subject)
-    ask = Ask(key, subject, more, known.at_us, known.expires_us)
+    ask = Ask(key, subject_from(json.loads(known.call)), more, known.at_us, known.expires_us)
     usd = None if known.usd is None or more.usd is None else known.usd + more.usd
     raised = Amounts(usd, known.tokens + more.tokens, known.calls + more.calls)
     must_fit(raised)
-    lines, refusals = _weigh(sheet, covering, ask, raised._replace(usd=usd or more.usd))
+    sheet, lines, refusals = _weighed(database, writer, ask, now_us, raised._replace(usd=usd or more.usd))
+    known = _find(database, key, org)
+    if known is None or known.state not in _OPEN:  # it was due itself
+        sheet.flush("open")
+        return None
     if _tell(sheet, refusals):
         sheet.flush("open")
         return tuple(refusal for refusal, _, _ in refusals)
@@ -337,10 +353,28 @@ def release(database: Database, writer: Writer, key: str, org: str, now_us: int)
     if known is None or known.state != "held":
         return False
     _end(database, known, key, org, "released")
+    _release(database, writer, known, now_us)
+    return True
+
+
+def undo(database: Database, writer: Writer, key: str, org: str, now_us: int) -> bool:
+    """Whether the hold was freed, its call not having been made although it may count as gone: by who asked for it,
+    unless somebody else has asked with the same key. It is as if it had never been: the key may be said anew."""
+    known = _find(database, key, org)
+    if known is None or known.state not in _OPEN:
+        return False
+    if known.named > 1:
+        database.execute("UPDATE holds SET named = named - 1 WHERE key = ? AND org = ?", (key, org))
+        return False
+    database.execute(_DROP, (key, org))
+    _release(database, writer, known, now_us)
+    return True
+
+
+def _release(database: Database, writer: Writer, known: Kept, now_us: int) -> None:
     sheet = Sheet(database, writer.book, now_us)
     _free(sheet, _places(known))
     sheet.flush("release", reservation=known.number)
-    return True
 
 
 def settle(
@@ -390,7 +424,7 @@ def _end(database: Database, known: Kept, key: str, org: str, state: State) -> N
         return
     if known.named or state != "settled":
         database.execute(REMEMBER, (key, org, state))
-    database.execute("DELETE FROM holds WHERE key = ? AND org = ?", (key, org))
+    database.execute(_DROP, (key, org))
 
 
 def expire(database: Database, writer: Writer, now_us: int, limit: int = LOT) -> int:

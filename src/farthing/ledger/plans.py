@@ -184,8 +184,8 @@ def _made(database: Database, book: Book, subject: Subject, at_us: int) -> Plan 
 
 
 def _term(database: Database, rule: Rule, account: int) -> _Term:
-    posted = int(database.rows("SELECT posted FROM accounts WHERE id = ?", (account,))[0][0])
-    marks = [int(mark) for _, mark in rule.marks]
+    posted, granted = map(int, database.rows("SELECT posted, granted FROM accounts WHERE id = ?", (account,))[0])
+    marks = [mark for _, mark in rule.marks(granted)]
     low = max((mark for mark in marks if mark <= posted), default=-MOST_PICO)
     high = min((mark for mark in marks if mark > posted), default=MOST_PICO)
     return (account, UNITS_OF_BUDGETS.index(rule.budget.unit), rule.budget.limit or 0, low, min(high, MOST_PICO))
@@ -205,7 +205,7 @@ def reserve(database: Database, writer: Writer, ask: Ask) -> Hold | Conflict | t
         and type(tokens) is type(calls) is int
         and (usd is None or type(usd) is int)
         and 0 <= (usd or 0) | tokens | calls <= _MOST_AMOUNT  # their bits together: none is negative or too great
-        and (fresh or holds.find(database, key, subject.who.org) is None)
+        and (fresh or holds.is_new(database, writer, ask))
     ):
         if book.moment is not database.moment:
             book.current(database)

@@ -85,7 +85,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
-    """Somebody is asked whether an account may go over its limit by `amount`.
+    """Somebody is asked whether an account of `org` may go over its limit by `amount`.
 
     state: pending, granted, refused; expired, where nobody has answered before the account's window was over.
     """
@@ -93,6 +93,7 @@ class Approval:
     number: int
     at_us: int
     budget: Budget | None
+    org: str
     place: str
     model: str | None
     amount: int
@@ -236,7 +237,7 @@ def alerts(database: Database, org: str | None, since_us: int | None) -> list[Al
 _APPROVALS = """
 SELECT p.number, p.at_us, p.facts, p.amount,
   CASE WHEN p.state = 'pending' AND a.end_us <= ? THEN 'expired' ELSE p.state END AS state, p.by, p.reason,
-  (SELECT policy FROM budgets b WHERE b.series = a.series ORDER BY version DESC LIMIT 1)
+  (SELECT policy FROM budgets b WHERE b.series = a.series ORDER BY version DESC LIMIT 1), a.key
 FROM approvals p JOIN accounts a ON a.id = p.account
 """
 
@@ -244,17 +245,18 @@ FROM approvals p JOIN accounts a ON a.id = p.account
 def approvals(database: Database, *, pending_only: bool, now_us: int) -> list[Approval]:
     """What was asked for, the latest first."""
     found = []
-    for number, at_us, facts, amount, state, by, reason, policy in database.rows(
+    for number, at_us, facts, amount, state, by, reason, policy, key in database.rows(
         f"{_APPROVALS} ORDER BY p.number DESC", (now_us,)
     ):
         if pending_only and state != "pending":
             continue
-        said = json.loads(facts)
+        said, budget = json.loads(facts), None if policy is None else Budget.from_json(policy)
         found.append(
             Approval(
                 number=number,
                 at_us=at_us,
-                budget=None if policy is None else Budget.from_json(policy),
+                budget=budget,
+                org="default" if budget is None else org_of(budget, key),
                 place=said["place"],
                 model=said.get("model"),
                 amount=int(amount),
@@ -303,6 +305,18 @@ def grant_to(database: Database, book: Book, account: int, amount: int, note: st
     sheet = Sheet(database, book, now_us)
     sheet.line(account).granted += amount
     sheet.flush("grant", note=note)
+    book.change(database)  # its thresholds lie elsewhere now
+
+
+def reset(database: Database, book: Book, name: str, org: str, note: str, now_us: int) -> int:
+    """Give the accounts of a budget their whole limit again: what is spent and held counts as of before. How many."""
+    done = 0
+    for one in standings(database, book.current(database), now_us):
+        used = one.posted + one.reserved
+        if (one.budget.name, one.budget.org) == (name, org) and one.account is not None and used > one.granted:
+            grant_to(database, book, one.account, used - one.granted, note, now_us)
+            done += 1
+    return done
 
 
 def _note(by: str | None, reason: str | None) -> str:

@@ -38,12 +38,12 @@ class SharedReads:
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query, as of one moment."""
         with self._writer.lock:
-            return self._writer.database.rows(sql, values)
+            return self._writer.database.rows_apart(sql, values)
 
     def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
         """What `work` gives, all of whose queries see one moment."""
         with self._writer.lock:
-            return work(self._writer.database.rows)
+            return work(self._writer.database.rows_apart)
 
 
 class Readers:

@@ -298,7 +298,7 @@ class Sheet:
         line.known = line.posted
         if rule is None or not rule.budget.limit:
             return
-        for share, mark in rule.marks:
+        for share, mark in rule.marks(line.granted):
             if before < mark <= line.posted:
                 refusal = refusal_of(rule, line.key, "", line, 0, "")
                 record_alert(self, rule, line.key, f"threshold:{share.normalize():f}", refusal)
@@ -336,7 +336,7 @@ def record_alert(sheet: Sheet, rule: Rule, key: str, name: str, facts: Refusal, 
         "end_us": facts.span[1],
         "model": facts.model or None,
     }
-    limit = rule.budget.limit or 0
+    limit = facts.limit
     times = sheet.database.rows(
         'INSERT INTO alerts (series, key, start_us, rule, "limit", first_us, last_us, facts)'
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)"

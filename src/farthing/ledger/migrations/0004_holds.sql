@@ -2,7 +2,7 @@
 -- of it, and what is due is found by looking through it.
 
 -- number: the `seq` of the entry that reserved it, which later entries name as their `reservation` (of holds from before this
--- version: their number then). named: 1 where the caller chose the key and may say it again.
+-- version: their number then). named: how often the caller has said the key; 0: it is ours.
 -- state: held (not yet gone), dispatched (gone). moves: what it holds, as its entry says it: [[account, 0, amount, 0], ...].
 -- input: how many tokens go in, where that is known. call: whose call it is.
 CREATE TABLE holds (

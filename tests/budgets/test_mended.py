@@ -1,0 +1,265 @@
+"""Holds that two ask for, grants and what they move, who is asked, and what comes in between."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import farthing
+from farthing import testing
+from farthing.budgets.estimate import Sample
+from farthing.budgets.guard import Guard
+from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, InputError, LedgerUnavailable
+from farthing.ledger import open_ledger
+from farthing.policy import make_budget
+from farthing.tenants import TenantCostTracker
+from farthing.testing import FakeClock
+from farthing.tracker import CostTracker
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_another_has_asked_for_too_is_not_undone(guard: Guard, gone: bool) -> None:
+    """Who gives a hold up that another has by its key gives up only its own word; the last one's frees it."""
+    guard.set(None, usd=1)
+    one, two = (guard.reserve("m", usd=1, key="k", gone=gone) for _ in range(2))
+    one.undo()
+    with pytest.raises(BudgetExceededError):
+        guard.reserve("m", usd="0.01")
+    two.undo()
+    anew = guard.reserve("m", usd="0.60", key="k", gone=gone)
+    anew.dispatch()
+    anew.settle(usd="0.5")
+    assert guard.status()[0].posted == 500_000_000_000
+
+
+def test_a_key_said_again_after_a_long_time_is_a_conflict(guard: Guard, clock: FakeClock) -> None:
+    """Its hold is forgotten by then, its event is not: what it came to now would be taken for the same."""
+    guard.set(None, usd=1, per="day")
+    hold = guard.reserve("m", usd="0.5", key="weekly")
+    hold.dispatch()
+    hold.settle(usd="0.5")
+    clock.advance(days=8)
+    guard.reserve("m", usd="0.01").release()
+    with pytest.raises(BudgetConflict, match="settled"):
+        guard.reserve("m", usd="0.5", key="weekly")
+
+
+def test_a_stream_has_the_room_of_holds_that_are_due(guard: Guard, clock: FakeClock) -> None:
+    """What frees itself is in the way of no top-up, as it is in the way of no new call."""
+    guard.set(None, usd=1)
+    stream = guard.reserve("m", usd="0.4", gone=True, hold_s=600)
+    guard.reserve("m", usd="0.6", hold_s=10)
+    clock.advance(11)
+    stream.top_up(usd="0.3")
+    assert guard.status()[0].reserved == 700_000_000_000
+    stream.settle(usd="0.1")
+
+
+def test_a_stream_whose_own_hold_is_due_has_none(guard: Guard, clock: FakeClock) -> None:
+    """It is ended like others where room is looked for, and the stream hears of it."""
+    guard.set(None, usd=1)
+    stream = guard.reserve("m", usd="0.9", gone=True, hold_s=10)
+    clock.advance(11)
+    with pytest.raises(BudgetConflict, match="does not stand"):
+        stream.top_up(usd="0.3")
+    assert guard.status()[0].posted == 900_000_000_000
+
+
+def test_a_reset_counts_what_is_held_as_of_before(guard: Guard) -> None:
+    """The whole limit is there again, also amid calls, and where nothing is posted yet."""
+    guard.set(None, usd=1, name="all")
+    hold = guard.reserve("m", usd="0.9", gone=True)
+    assert guard.reset("all") == 1
+    with guard.reserve("m", usd=1), pytest.raises(BudgetExceededError):
+        guard.reserve("m", usd="0.2")
+    hold.settle(usd="0.9")
+    assert guard.status()[0].remaining == 10**12
+
+
+def test_two_resets_at_once_give_the_limit_once(tmp_path: Path) -> None:
+    """What is granted is worked out where it is granted."""
+    with open_ledger(tmp_path / "ledger.db") as store:
+        guards = [Guard(lambda: store) for _ in range(8)]
+        guards[0].set(None, usd=10, name="all")
+        guards[0].reserve("m", usd=10, gone=True).settle(usd=10)
+        threads = [threading.Thread(target=guard.reset, args=("all",)) for guard in guards]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert guards[0].status()[0].granted == 10 * 10**12
+
+
+def test_thresholds_are_of_what_was_granted_too(guard: Guard) -> None:
+    """After a reset or a grant alerts come again, each in the words of the limit that holds then."""
+    guard.set(None, usd=1, per="day", name="all")
+    for _ in range(2):
+        hold = guard.reserve("m", usd=1, gone=True)
+        hold.settle(usd=1)
+        guard.reset("all")
+    told = [alert.text for alert in reversed(guard.alerts())]
+    assert [text for text in told if text.startswith("100%")] == [
+        "100% of the limit is reached: $1.00 of $1.00 spent",
+        "100% of the limit is reached: $2.00 of $2.00 spent",
+    ]
+
+
+def test_an_answer_that_does_not_come_is_no_yes(tracker: CostTracker, guard: Guard) -> None:
+    """A callback that raises is counted, and the call is refused as it would be without it."""
+    guard.set(None, usd=1, on_exceed="ask")
+
+    def asked(error: BudgetExceededError) -> bool:
+        raise TimeoutError("nobody answered")
+
+    guard.on_ask = asked
+    with pytest.raises(BudgetExceededError, match="has no room"):
+        guard.reserve("m", usd=2)
+    assert tracker.faults == 1
+    tracker.faults = 0
+
+
+def test_two_calls_that_are_granted_one_approval(guard: Guard) -> None:
+    """Both were asked about, and both pass: the second asks for the room that the first has taken."""
+    guard.set(None, usd=1, on_exceed="ask")
+    both = threading.Barrier(2)
+    asked: list[str] = []
+
+    def yes(error: BudgetExceededError) -> bool:
+        asked.append(str(error))
+        if len(asked) <= 2:
+            both.wait(20)
+        return True
+
+    guard.on_ask = yes
+    holds: list[Any] = []
+    threads = [threading.Thread(target=lambda: holds.append(guard.reserve("m", usd=2))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(holds) == 2
+    assert guard.status()[0].reserved == 4 * 10**12
+
+
+def test_a_model_to_call_instead_that_nobody_knows(guard: Guard) -> None:
+    """The refusal is the full budget's, and says what is wrong with the model that it names."""
+    guard.set(None, usd=1, on_exceed="downgrade:chaep")
+    with pytest.raises(BudgetExceededError, match=r"has no room.*'chaep', which is to be called instead") as caught:
+        guard.reserve("dear", input_tokens=20_000, max_tokens=0)
+    assert caught.value.why == "limit"
+
+
+def test_an_alert_says_what_became_of_the_call(guard: Guard) -> None:
+    """One that goes to a cheaper model was not refused; one to a model that is not allowed names it."""
+    guard.set("agent=d", usd=1, on_exceed="downgrade:cheap")
+    guard.set("agent=l", models=["cheap"])
+    guard.set("agent=u", usd=1)
+    guard.reserve("dear", input_tokens=20_000, max_tokens=0, agent="d")
+    for agent, model in (("l", "dear"), ("u", "nobody-knows")):
+        with pytest.raises(BudgetExceededError):
+            guard.reserve(model, input_tokens=1, agent=agent)
+    assert {(alert.rule, alert.text) for alert in guard.alerts()} == {
+        ("downgraded:limit", "a call to dear was to go to a cheaper model: $0.00 of $1.00 spent, $2.00 asked for"),
+        ("denied:model", "a call to dear was refused: that model is not allowed"),
+        ("denied:unpriced", "a call to nobody-knows was refused: nobody knows its price"),
+    }
+
+
+def test_the_allowance_of_soft_budgets_can_be_set() -> None:
+    """The error names the attribute, and that works."""
+
+    def gone() -> Any:
+        raise LedgerUnavailable("gone")
+
+    guard = Guard(gone, known=lambda: [make_budget(None, usd=1, mode="soft")])
+    with pytest.raises(BudgetUnavailable, match=r"guard\.allowance_usd"):
+        guard.reserve("m", usd=2)
+    guard.allowance_usd = "2.50"
+    guard.reserve("m", usd=2)
+
+
+def test_status_waits_for_calls_that_have_ended(tracker: CostTracker, guard: Guard) -> None:
+    """As the tracker's own reports do: what is still to be written is written first."""
+    guard.set(None, usd=1)
+    waiting = [lambda: tracker.record("cheap", 1000, 0)]
+    tracker.before_reading = lambda: waiting.pop()() if waiting else None
+    assert guard.status()[0].posted == 1_000_000_000
+
+
+def test_an_approval_is_of_the_organisation_whose_account_it_is() -> None:
+    """Also where the budget is one for each organisation."""
+    with testing.tracker() as plain, TenantCostTracker("acme", ledger=plain.ledger) as acme:
+        plain.guard.set(None, usd=1, org="*", on_exceed="ask")
+        with pytest.raises(BudgetExceededError) as caught:
+            acme.guard.reserve("m", usd=2)
+        (asked,) = acme.guard.approvals()
+        assert (asked.number, asked.org) == (caught.value.approval, "acme")
+        assert plain.guard.approvals(org="other") == []
+        acme.guard.grant(asked.number)
+        acme.guard.reserve("m", usd=2)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"org": ""}, {"org": " "}, {"org": None}, {"org": 5}, {"models": 5}, {"models": [1]}]
+)
+def test_no_budget_of_nobody(guard: Guard, wrong: dict[str, Any]) -> None:
+    """One that would cover no call, or allow no model, was meant otherwise."""
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        guard.set(None, usd=1, **wrong)
+
+
+def test_what_could_not_be_written_is_counted_once_in_a_block(
+    tracker: CostTracker, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is spent, and held no more; what the ledger holds ends when it is due."""
+    guard.set(None, usd=5)
+    with farthing.budget(usd=2) as block:
+        hold = guard.reserve("cheap", usd=1, gone=True)
+
+        def full(*given: Any) -> Any:
+            raise LedgerUnavailable("gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(guard.accounts, "settle", full)
+            tracker.record("cheap", 1_000_000, 0, reservation=hold)
+        assert (block.usd, block.remaining_usd) == (1, 1)
+    assert (tracker.faults, tracker.lost) == (1, 1)
+    tracker.faults = tracker.lost = 0
+
+
+def test_a_call_amid_the_end_of_another(tracker: CostTracker, guard: Guard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a signal handler makes one: no lock of ours stands in its way."""
+    guard.set(None, usd=5)
+    plain = Sample.to_json
+    calls: list[str] = []
+
+    def to_json(sample: Sample) -> str:
+        if not calls:
+            calls.append("a call")
+            with guard.reserve("cheap", input_tokens=10, max_tokens=5, gone=True) as hold:
+                tracker.record("cheap", 10, 5, reservation=hold)
+        return plain(sample)
+
+    monkeypatch.setattr(Sample, "to_json", to_json)
+    with guard.reserve("cheap", input_tokens=10, max_tokens=5, gone=True) as hold:
+        tracker.record("cheap", 10, 5, reservation=hold)
+    assert calls and tracker.totals().calls == 2
+
+
+def test_calls_of_a_signal_handler_in_a_ledger_in_memory(tracker: CostTracker, guard: Guard) -> None:
+    """Wherever it comes in between, both go on: what one has read is not the other's."""
+    guard.set("agent=*", usd=1000)
+    before = signal.signal(signal.SIGALRM, lambda *_: tracker.record("cheap", 10, 5, agent="b"))
+    try:
+        for n in range(3_000):
+            signal.setitimer(signal.ITIMER_REAL, (n % 400 + 1) * 1e-6)
+            with guard.reserve("cheap", input_tokens=10, max_tokens=5, agent="a", gone=True) as hold:
+                hold.settle(usd="0.00002")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert tracker.totals().calls == tracker.ledger.totals()[0].totals.calls > 3_000
