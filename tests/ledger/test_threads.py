@@ -5,18 +5,39 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from farthing.errors import LedgerError, LedgerUnavailable
 from farthing.event import Event
-from farthing.ledger import checkpoint, open_ledger
+from farthing.ledger import checkpoint, engine, open_ledger
 from farthing.ledger.engine import Database
 from farthing.ledger.rows import Prepared
 from farthing.ledger.sqlite import SqliteStore
 from farthing.ledger.store import Outcome
 from farthing.ledger.writer import Writer
+
+
+def test_waits_of_threads_that_queue_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has waited for a lock of another process since it came, not since the one before it gave up."""
+    now = [100.0]
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: None))
+    since = [95.0]
+    wait = engine._waiter(10.0, since)
+    assert wait(0)
+    now[0] = 104.9
+    assert wait(1)
+    now[0] = 105.1
+    assert not wait(2)
+    assert wait(0)  # the next one came as early, and has a try
+    now[0] += engine.LEAST_S * 1.1
+    assert not wait(1)
+    since[0] = now[0]
+    assert wait(0)
+    now[0] += 9.9
+    assert wait(1)
 
 
 @pytest.mark.parametrize("durability", ["commit", "full", "queued"])

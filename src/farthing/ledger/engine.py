@@ -20,6 +20,8 @@ APPLICATION_ID = 0x66727468
 
 PATIENCE_S = 10.0
 """How long a lock that another process holds is waited for."""
+LEAST_S = 0.02
+"""How long by a thread whose patience went by while it queued behind others of this process."""
 
 WRITER_VERSION = 2
 """What this code writes. `farthing_writer()` gives it to triggers that forbid older writers (migrate.py)."""
@@ -33,6 +35,7 @@ class Database:
     moment: an object, another one in each transaction before which other connections may have committed: what was read
     in a transaction of the same moment, and not written by this connection since, is so still.
     run, run_many, begin, commit: for the hot path, whose end makes a `fault` ours with `translated`.
+    since: its one item is when whoever uses it began to wait, by the monotonic clock: patience is counted from there.
     changes, changed: how many rows the last statement changed, and all so far. last_number: of the last row that was
     inserted; half the price of RETURNING, for which SQLite makes a table each time.
     """
@@ -50,6 +53,7 @@ class Database:
         "path",
         "run",
         "run_many",
+        "since",
     )
 
     def __init__(
@@ -59,6 +63,7 @@ class Database:
         import apsw
 
         self.path = path
+        self.since: list[float] = [0.0]
         self.moment = object()
         self._left = -1
         try:
@@ -72,7 +77,7 @@ class Database:
             self.run_many: Callable[..., object] = self._cursor.executemany
             self.changed: Callable[[], int] = connection.total_changes
             self._version: Callable[[], int] = connection.data_version
-            connection.set_busy_handler(_waiter(patience_s))
+            connection.set_busy_handler(_waiter(patience_s, self.since))
             connection.create_scalar_function("farthing_writer", _writer_version, 0)
             self._set_up(full, read_only, patience_s)
         except apsw.Error as error:
@@ -248,8 +253,9 @@ def sqlite_version() -> str:
     return apsw.sqlite_lib_version()
 
 
-def _waiter(patience_s: float) -> Callable[[int], bool]:
-    """A busy handler that tries again each 0.05 to 0.3 ms, until patience ends.
+def _waiter(patience_s: float, since: list[float]) -> Callable[[int], bool]:
+    """A busy handler that tries again each 0.05 to 0.3 ms, until patience ends: of several threads that queue for one
+    connection each has waited since it came, and their waits do not add up.
 
     SQLite's own sleeps up to 100 ms. A lock is held for a tenth of one: who sleeps longer misses the gaps between those
     of others, and of four processes the unluckiest call waits twice as long.
@@ -260,7 +266,7 @@ def _waiter(patience_s: float) -> Callable[[int], bool]:
         nonlocal until
         now = time.monotonic()
         if tries == 0:
-            until = now + patience_s
+            until = max(now + LEAST_S, (since[0] or now) + patience_s)
         elif now > until:
             return False
         time.sleep(_chance.uniform(0.00005, 0.0003))

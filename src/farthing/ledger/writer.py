@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
@@ -89,6 +90,7 @@ class Writer:
         done right after it; after the next one, or at the close, where that is undone. Work that cannot wait:
         LedgerBusy.
         """
+        since = time.monotonic()
         with self.lock:
             if self._writing:
                 if late is None:
@@ -97,6 +99,7 @@ class Writer:
                 self._left = 0
                 return late
             database = self._database or self.database
+            database.since[0] = since
             kept = False
             self._writing = True
             try:
