@@ -80,6 +80,24 @@ def test_a_reset_counts_what_is_held_as_of_before(guard: Guard) -> None:
     assert guard.status()[0].remaining == 10**12
 
 
+def test_what_was_granted_is_in_the_history(guard: Guard) -> None:
+    """Resets and approvals, each with how much, for whom, by whom and why."""
+    guard.set("agent=*", usd=1, name="each", on_exceed="ask")
+    guard.set(None, calls=9, name="calls")
+    guard.reserve("m", usd="0.75", agent="a", gone=True).settle(usd="0.75")
+    guard.reset("each", by="ann", reason="a new month")
+    with pytest.raises(BudgetExceededError) as caught:
+        guard.reserve("m", usd="1.5", agent="a")
+    guard.grant(caught.value.approval or 0, by="bob")
+    told = [(one.action, one.reason) for one in guard.history("each")]
+    assert told == [
+        ("set", None),
+        ("granted", "$0.75 more for agent=a: reset by ann: a new month"),
+        ("granted", "$0.50 more for agent=a: by bob: approved"),
+    ]
+    assert [one.action for one in guard.history("calls")] == ["set"]
+
+
 def test_two_resets_at_once_give_the_limit_once(tmp_path: Path) -> None:
     """What is granted is worked out where it is granted."""
     with open_ledger(tmp_path / "ledger.db") as store:

@@ -118,7 +118,7 @@ class Desk:
         return [one for one in found if wanted is None or one.org in (wanted, EACH)]
 
     def history(self, name: str | None = None, org: str | None = None) -> list[Version]:
-        """Every version of a budget, or of all, oldest first."""
+        """Every version of a budget, or of all, and what was granted above it (`reset`, approvals), oldest first."""
         return self._accounts().history(name, whose(self.org, org))
 
     def alerts(self, *, org: str | None = None, since_us: int | None = None) -> list[Alert]:

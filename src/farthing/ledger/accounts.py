@@ -70,13 +70,15 @@ class Accounts:
         return [rule.budget for rule in self.rules().all if org in (None, rule.budget.org)]
 
     def history(self, name: str | None = None, org: str | None = None) -> list[Version]:
-        """Every version of a budget, or of all, oldest first."""
+        """Every version of a budget, or of all, and what was granted above it, oldest first."""
         rows = self._read(
             'SELECT version, at_us, action, policy, "by", reason FROM budgets'
             " WHERE (?1 IS NULL OR name = ?1) AND (?2 IS NULL OR org = ?2) ORDER BY version",
             (name, org),
         )
-        return policies.history(rows)
+        granted = [one for one in policies.grants(self._read) if name in (None, one.budget.name)]
+        granted = [one for one in granted if org in (None, one.budget.org)]
+        return sorted((*policies.history(rows), *granted), key=lambda one: one.at_us)
 
     def standings(self, at_us: int | None = None) -> list[Standing]:
         """How every account stands in its window around a moment; holds that are due are ended first."""

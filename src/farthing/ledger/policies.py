@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,7 +73,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One version of a budget: who set or removed it, when and why."""
+    """One version of a budget: who set or removed it, when and why; or that an account of it was `granted` more."""
 
     version: int
     at_us: int
@@ -185,6 +185,27 @@ def history(rows: Sequence[Sequence[Any]]) -> list[Version]:
         Version(version=v, at_us=at, action=action, budget=Budget.from_json(policy), by=by, reason=reason)
         for v, at, action, policy, by, reason in rows
     ]
+
+
+def grants(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[Version]:
+    """What was granted above limits, by resets and approvals, oldest first; the reason says how much, whom and why."""
+    if not rows("SELECT 1 FROM accounts WHERE granted <> 0 LIMIT 1"):
+        return []
+    found = []
+    for at_us, granted, key, version, policy, note in rows(_GRANTS):
+        budget = Budget.from_json(policy)
+        more = f"{budget.amount_text(int(granted))} more for {Rule(budget).place(key)}: {note}"
+        found.append(Version(version=version, at_us=at_us, action="granted", budget=budget, by=None, reason=more))
+    return found
+
+
+_GRANTS = """
+SELECT e.at_us, m.value ->> 3, a.key, b.version, b.policy, e.note
+FROM entries e JOIN json_each(e.moves) m JOIN accounts a ON a.id = m.value ->> 0 JOIN budgets b ON b.series = a.series
+WHERE e.note IS NOT NULL AND m.value ->> 3 <> 0
+  AND b.version = (SELECT max(version) FROM budgets n WHERE n.series = a.series AND n.at_us <= e.at_us)
+ORDER BY e.seq
+"""
 
 
 def standings(database: Database, rules: Rules, now_us: int) -> list[Standing]:
