@@ -146,7 +146,7 @@ class Guard(Desk):
         asked, who = parted(expected)
         frame = scopes.here()
         attribution = asked.get("who") or self._attributed(who, frame)
-        self._check_people(attribution)
+        self.check_people(attribution)
         return self._reserve(_named(model, asked), asked, attribution, frame, _DOWNGRADES)
 
     async def areserve(self, model: str | None = None, **expected: Unpack[Expectation]) -> Reservation:
@@ -161,10 +161,10 @@ class Guard(Desk):
         asked, who = parted(expected)
         frame = scopes.here()
         attribution = asked.get("who") or self._attributed(who, frame)
-        self._check_people(attribution)
+        self.check_people(attribution)
         blocks = list(around(frame))
         name, at_us = _named(model, asked), self.now_us()
-        subject = self._subject(attribution, asked, name, at_us)
+        subject = self.subject_of(attribution, asked, name, at_us)
         covering, accounts = self._covering(subject)
         if not covering and not blocks:
             must_be_amounts(asked)
@@ -199,7 +199,8 @@ class Guard(Desk):
         spent = [r for r in spent if among is None or r.budget.name in among]
         return exceeded([spent[0]._replace(requested=0)]) if spent else None
 
-    def _check_people(self, who: Attribution) -> None:
+    def check_people(self, who: Attribution) -> None:
+        """Raises AgentPausedError or TaskKilledError where a call for these may not be made."""
         self.people.check(who, critical=partial(self.is_critical, who))
         self.people.tasks.note(who)
 
@@ -218,7 +219,7 @@ class Guard(Desk):
         known = partial(self._catalog().resolve, provider=asked.get("provider"), at=at_us)
         return next((one for one in models if known(one).record is None), model)
 
-    def _subject(self, who: Attribution, asked: dict[str, Any], model: str, at_us: int) -> Subject:
+    def subject_of(self, who: Attribution, asked: dict[str, Any], model: str, at_us: int) -> Subject:
         """Whose call it is. Where nobody says its provider, that of its price, which its event will have, too."""
         provider = asked.get("provider")
         if provider is None and model != NO_MODEL:
@@ -244,7 +245,7 @@ class Guard(Desk):
     ) -> Reservation:
         at_us = self.now_us()
         blocks = list(around(frame))
-        subject = self._subject(who, asked, model, at_us)
+        subject = self.subject_of(who, asked, model, at_us)
         covering, accounts = self._covering(subject)
         if not covering and not blocks:
             must_be_amounts(asked)

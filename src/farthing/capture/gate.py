@@ -21,13 +21,14 @@ from farthing.budgets.reservation import Reservation
 from farthing.budgets.words import killed
 from farthing.capture.allowance import Allowance, allowance, with_model
 from farthing.capture.faults import FAULTS
+from farthing.capture.hosts import Target, may_be_call
 from farthing.capture.later import LATER
 from farthing.capture.request import Asked, Json, read_request
 from farthing.errors import BudgetError, BudgetExceededError, LedgerError
 from farthing.event import Attribution
 from farthing.money import pico_to_usd
 from farthing.policy import Subject
-from farthing.pricing.extract.origin import model_in_path
+from farthing.pricing.extract.origin import model_in_path, resolve
 from farthing.recording import NO_MODEL, Entry
 from farthing.tracker import CostTracker
 from farthing.usage import Usage
@@ -108,22 +109,24 @@ class Gate:
         """The call's admission, where a budget covers it. BudgetError: it may not be made."""
         guard = self._tracker().guard
         who = self._who(dispatch)
-        if not (self._any or guard.has_rules() or any(around(dispatch.frame))):
-            guard.check(who=who)
+        guard.check_people(who)
+        in_block = any(around(dispatch.frame))
+        if not (self._any or guard.has_rules() or in_block):
             return None
         body = _parsed(dispatch.outgoing.body)
         asked = dispatch.asked = read_request(body)
-        path = dispatch.outgoing.path
-        model = dispatch.outgoing.model or asked.model or model_in_path(path)[0]
-        if not dispatch.target.sure and not (asked.is_call and model):
+        target = dispatch.target
+        allowed = allowance(body, target.url)
+        named = dispatch.outgoing.model or asked.model or model_in_path(dispatch.outgoing.path)[0]
+        model = named or next(iter(allowed.models), None)
+        if not (target.sure or model or may_be_call(target.url, body)):
             return None
-        provider = dispatch.target.provider
-        if not any(around(dispatch.frame)) and not _covers(guard, Subject(who, provider, model or NO_MODEL)):
-            guard.check(who=who)
+        provider = _provider(target)
+        told = {"provider": provider, "context": allowed.context}
+        if not in_block and not _covers(guard, guard.subject_of(who, told, model or NO_MODEL, guard.now_us())):
             return None
         if self.ending:
             LATER.flush(PATIENCE_S)  # what has ended frees its hold only when it is written
-        allowed = allowance(body, dispatch.target.url)
         expected = Expectation(
             provider=provider,
             models=allowed.models,
@@ -138,7 +141,7 @@ class Gate:
             expected["usd"] = usd
         held = guard.reserve(model, **expected)
         admission = Admission(self, held, allowed, model or NO_MODEL)
-        if model is not None and held.model != model:
+        if held.model != admission.asked:
             admission.downgrade(dispatch)
         return admission if held.covered or admission.sent is not None else None
 
@@ -161,7 +164,8 @@ class Gate:
     ) -> int | None:
         """Picodollars of a usage by the dearest of these models; None: nobody knows."""
         catalog = self._tracker().catalog
-        return dearest(catalog, models, usage, provider=dispatch.target.provider, at_us=dispatch.at_us, context=context)
+        provider = _provider(dispatch.target)
+        return dearest(catalog, models, usage, provider=provider, at_us=dispatch.at_us, context=context)
 
     def began_to_end(self) -> None:
         """A call that holds something is over, and not yet written."""
@@ -172,6 +176,11 @@ class Gate:
         """It is written, or cannot be."""
         with self._lock:
             self.ending -= 1
+
+
+def _provider(target: Target) -> str | None:
+    """Who serves the call, as its event will have it: a path may tell, too."""
+    return target.provider or resolve(None, target.url)
 
 
 def _covers(guard: Guard, subject: Subject) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from farthing.errors import ConfigError
 from farthing.event import EMPTY
@@ -49,6 +50,11 @@ _ANYWHERE = re.compile(
 _ANY_MODEL = re.compile(r"/invocations$")
 """Endpoints of Databricks and SageMaker, where a model of any kind may stand: request or answer must prove the call."""
 
+_SHARED = re.compile(r"/messages$|/invocations$|/v\d\w*/chat$|/api/\w+$")
+"""Paths among them that other servers have too: of short messages, of chats with people, of models of any kind."""
+
+_TALK = frozenset({"messages", "message", "prompt", "input", "contents"})
+
 _AT_HOME = re.compile(
     r"/(?:completions|responses|embeddings|messages|chat|complete|generate|embed|rerank|ocr|predictions|run/.+)$"
     r"|/(?:audio|images)/[a-z]+$|/conversations(?:/[^/]+)?$|/agents/completions$|/prompts/[^/]+/completions$"
@@ -64,6 +70,15 @@ background."""
 
 _MUTE = re.compile(r"/count_tokens$|/moderations$|/input_tokens$|:countTokens$")
 """Calls that cost nothing and use nothing."""
+
+
+def may_be_call(url: str, body: Mapping[str, Any]) -> bool:
+    """Whether a request that names no model may yet be a call, by its host and path, on a host that nobody has named.
+
+    Only its answer will prove it, so whatever may be one is asked for; but a program's short messages, its own chat or
+    a classifier's rows are not what a budget is to stop.
+    """
+    return not _SHARED.search(url) or not _TALK.isdisjoint(body)
 
 
 class Hosts:

@@ -1,0 +1,105 @@
+"""What is asked before it leaves, and by which words, where the host or the request does not tell everything."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import farthing
+from farthing import AgentPausedError, BudgetExceededError
+from farthing.capture import transport
+
+httpx = pytest.importorskip("httpx", reason="SDK MISSING: httpx")
+
+MESSAGES = [{"role": "user", "content": "Tell me a joke about rain."}]
+ASK: dict[str, Any] = {"model": "gpt-4o-mini", "max_tokens": 50, "messages": MESSAGES}
+NAMELESS: dict[str, Any] = {"max_tokens": 50, "messages": MESSAGES}
+
+
+def chat(number: int = 1, model: str = "gpt-4o-mini") -> dict[str, Any]:
+    """An answer of a chat with its usage, as the server is to give it."""
+    usage = {"prompt_tokens": 15, "completion_tokens": 20, "total_tokens": 35}
+    said = {"id": f"chatcmpl-{number}", "object": "chat.completion", "created": 1, "model": model, "usage": usage}
+    said["choices"] = [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hi"}}]
+    return {"body": json.dumps(said).encode()}
+
+
+def posted(meter: Any) -> tuple[int, int]:
+    """(posted, reserved) of the one budget, everything written."""
+    transport.flush()
+    (found,) = meter.tracker.guard.status()
+    return found.posted, found.reserved
+
+
+# --- hosts that nobody has named -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/threads/t1/runs", "/serving-endpoints/e/invocations"])
+def test_a_request_that_names_no_model_is_asked(path: str, replay: Any, metered: Any) -> None:
+    """Its answer's usage makes it a call, so pauses, budgets of calls and blocks stop it like any other."""
+    replay.serve(chat(1, "llama"), chat(2, "llama"), chat(3, "llama"))
+    meter = metered()
+    guard = meter.tracker.guard
+    guard.set("agent=writer", calls=1)
+    with farthing.attribute(agent="writer"):
+        httpx.post(replay.url + path, json=NAMELESS)
+        with pytest.raises(BudgetExceededError):
+            httpx.post(replay.url + path, json=NAMELESS)
+        guard.people.pause("writer", "it loops", by="ann")
+        with pytest.raises(AgentPausedError):
+            httpx.post(replay.url + path, json=NAMELESS)
+    with farthing.budget(calls=1):
+        httpx.post(replay.url + path, json=NAMELESS)
+        with pytest.raises(BudgetExceededError):
+            httpx.post(replay.url + path, json=NAMELESS)
+    assert len(replay.seen) == 2 and posted(meter) == (1, 0)
+
+
+def test_a_hard_dollar_budget_refuses_what_names_no_model(replay: Any, metered: Any) -> None:
+    """It might cost anything, here as where it is reserved by hand."""
+    replay.serve(chat())
+    metered().tracker.guard.set(usd=1)
+    with pytest.raises(BudgetExceededError, match="names no model"):
+        httpx.post(f"{replay.url}/v1/chat/completions", json=NAMELESS)
+    assert replay.seen == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/messages", {"to": "+31612345678", "channel": "sms", "text": "Your parcel has come"}),
+        ("/api/chat", {"room": "lobby", "text": "Hello"}),
+        ("/endpoints/churn/invocations", {"instances": [[1, 2], [3, 4]]}),
+    ],
+)
+def test_a_programs_other_requests_are_not_stopped(path: str, body: dict[str, Any], replay: Any, metered: Any) -> None:
+    """Servers of short messages, chats with people and classifiers have such paths too: no budget is about them."""
+    replay.serve({"body": b'{"done": true}'})
+    meter = metered()
+    meter.tracker.guard.set(usd=0)
+    assert httpx.post(replay.url + path, json=body).json() == {"done": True}
+    assert meter.events == []
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "provider"),
+    [
+        ("/v1/chat/completions", "gpt-4o-mini", "openai"),
+        ("/openai/deployments/gpt-4o-mini/chat/completions", "gpt-4o-mini", "azure"),
+    ],
+)
+def test_a_providers_budget_holds_on_a_host_that_nobody_named(
+    path: str, model: str, provider: str, replay: Any, metered: Any
+) -> None:
+    """The calls that are posted to it are those that it is asked for: by the path, else by the model's price."""
+    replay.serve(chat(1), chat(2), chat(3))
+    meter = metered()
+    meter.tracker.guard.set(f"provider={provider}", calls=2)
+    for _ in range(2):
+        httpx.post(replay.url + path, json={**ASK, "model": model})
+    with pytest.raises(BudgetExceededError):
+        httpx.post(replay.url + path, json={**ASK, "model": model})
+    assert len(replay.seen) == 2 and posted(meter) == (2, 0)
+    assert {event.provider for event in meter.events} == {provider}
