@@ -63,6 +63,8 @@ def test_a_model_is_changed_where_it_stands() -> None:
         "/model/a.cheap-v1%3A0/converse",
         b"{}",
     )
+    assert with_model("/models/chat/completions?api-version=1", body, "dear", "cheap") is not None
+    assert with_model("/openai/deployments/dear/chat/completions", body, "dear", "cheap") is None
     assert with_model("/v1beta/models/dearest:generateContent", b"{}", "dear", "cheap") is None
     for unknown in (None, b"", b"[]", b'{"model": "other"}', b"not json"):
         assert with_model(CHAT, unknown, "dear", "cheap") is None

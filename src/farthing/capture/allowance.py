@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from farthing.capture.request import Json
 from farthing.event import EMPTY
-from farthing.pricing.extract.origin import places
+from farthing.pricing.extract.origin import model_in_path, places
 
 _MOST = (
     ("max_completion_tokens",),
@@ -90,6 +90,9 @@ def _at(body: Json, place: tuple[str, ...]) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
+_ENDPOINT = re.compile(r"/(?:serving-)?endpoints/[^/]+/invocations$")
+
+
 def with_model(path: str, body: bytes | None, old: str, new: str) -> tuple[str, bytes] | None:
     """Path and body of the same request to another model; None where it names its model in no way we know."""
     if body is None:
@@ -101,6 +104,8 @@ def with_model(path: str, body: bytes | None, old: str, new: str) -> tuple[str, 
             end = at + len(before) + len(name)
             if at >= 0 and path[end : end + 1] in (":", "/"):
                 return f"{path[: at + len(before)]}{quote(new, safe='')}{path[end:]}", body
+    if model_in_path(path)[0] is not None or _ENDPOINT.search(path.partition("?")[0]):
+        return None  # a deployment or an endpoint of the user's own answers, whatever the body says
     try:
         asked = json.loads(body)
     except (ValueError, RecursionError):

@@ -103,3 +103,29 @@ def test_a_providers_budget_holds_on_a_host_that_nobody_named(
         httpx.post(replay.url + path, json={**ASK, "model": model})
     assert len(replay.seen) == 2 and posted(meter) == (2, 0)
     assert {event.provider for event in meter.events} == {provider}
+
+
+# --- a cheaper model -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/openai/deployments/gpt-4o/chat/completions?api-version=2024-06-01", {**ASK, "model": "gpt-4o"}),
+        ("/openai/deployments/gpt-4o/chat/completions?api-version=2024-06-01", NAMELESS),
+        ("/serving-endpoints/mine/invocations", {**ASK, "model": "gpt-4o"}),
+        ("/v1/chat/completions", NAMELESS),
+    ],
+)
+def test_a_call_whose_model_cannot_be_changed_is_refused(
+    path: str, body: dict[str, Any], replay: Any, metered: Any
+) -> None:
+    """A deployment's name is the user's own: the dear one is never sent under the hold of the cheaper one."""
+    replay.serve(chat())
+    meter = metered()
+    for model in ("gpt-4o*", "unspecified"):
+        meter.tracker.guard.set(f"model={model}", calls=0, on_exceed="downgrade:gpt-4.1-nano")
+    with pytest.raises(BudgetExceededError, match="cannot be changed: its model stands in no place that we know"):
+        httpx.post(replay.url + path, json=body)
+    assert replay.seen == []
+    assert all(standing.reserved == 0 for standing in meter.tracker.guard.status())
