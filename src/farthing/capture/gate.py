@@ -10,6 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,9 @@ FRESH_S = 0.05
 
 BLOB_TOKENS = 1_600
 """What an image or file is taken for, whose tokens nobody can tell from its bytes."""
+
+ALMOST_NOTHING_PICO = 1
+"""What is held for a call of whose price nothing is known before its end."""
 
 HOLD_S = 600.0
 PATIENCE_S = 5.0
@@ -157,7 +161,7 @@ class Gate:
             "input_characters": sum(asked.characters().values()),
         }
         known = (price.evaluate(Usage(**{unit: number})) for unit, number in units.items())
-        return pico_to_usd(max(1, *(pico or 0 for pico in known)))
+        return pico_to_usd(max(ALMOST_NOTHING_PICO, *(pico or 0 for pico in known)))
 
     def price(
         self, models: tuple[str, ...], usage: Usage, dispatch: Dispatch, context: Mapping[str, str]
@@ -263,6 +267,38 @@ class Admission:
             write(entries, self.held)
         finally:
             self.left()
+
+    def in_place_of(self, entries: list[Entry]) -> list[Entry]:
+        """The entries of an answer; where it told nothing by which its price could be made, what was held for it.
+
+        As with a call that was never heard of again: an image is not free because nobody says what it took. Where
+        usage is told and its model has no price, that stays so.
+        """
+        usd, tokens, _ = self.held.amounts
+        event = entries[0][0]
+        unpriced = event.usage and event.usage_status != "estimated" and event.price_hash is None
+        if (
+            unpriced
+            or usd is None
+            or usd <= ALMOST_NOTHING_PICO
+            or any(one.cost_pico is not None for one, _ in entries)
+        ):
+            return entries
+        usage = event.usage
+        if not usage.total_tokens:
+            into = min(self.held.expected.input_tokens or 0, tokens)
+            usage += Usage(input_tokens=into, output_tokens=tokens - into)
+        estimate = replace(
+            event,
+            usage=usage,
+            usage_status="estimated",
+            cost_pico=usd,
+            price_status="reported",
+            price_hash=None,
+            reported_pico=usd,
+            price_reason="the answer does not tell what it took: this is what was held for it",
+        )
+        return [(estimate, None), *entries[1:]]
 
     def left(self) -> None:
         """Nobody will settle it any more. Where that was not done, its hold stands until it expires."""

@@ -173,7 +173,10 @@ class Meter:
         if asked.background and first.usage is None and first.response_id:
             self._await(first.response_id)
         self.seen += 1
-        tracker.keep([price_call(tracker.catalog, one) for one in found], dispatch.frame, write=write)
+        entries = [price_call(tracker.catalog, one) for one in found]
+        if dispatch.admission is not None and answer.status is not None and answer.status < 300:
+            entries = dispatch.admission.in_place_of(entries)
+        tracker.keep(entries, dispatch.frame, write=write)
         return True
 
     def _whose(self, dispatch: Dispatch, model: str) -> tuple[str, Attribution]:

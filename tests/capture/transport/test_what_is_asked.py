@@ -129,3 +129,53 @@ def test_a_call_whose_model_cannot_be_changed_is_refused(
         httpx.post(replay.url + path, json=body)
     assert replay.seen == []
     assert all(standing.reserved == 0 for standing in meter.tracker.guard.status())
+
+
+# --- answers that do not say what they cost --------------------------------------------------------------------------
+
+IMAGE = {"body": b'{"created": 1, "data": [{"b64_json": "aGk="}]}'}
+
+
+def test_an_answer_that_tells_no_usage_is_posted_as_it_was_held(replay: Any, metered: Any) -> None:
+    """Images without usage do not give their hold back as if they had cost nothing: the next one has less room."""
+    replay.serve(IMAGE)
+    meter = metered("openai")
+    meter.tracker.guard.set("agent=writer", usd="0.2")
+    with farthing.attribute(agent="writer"):
+        httpx.post(f"{replay.url}/v1/images/generations", json={"model": "gpt-image-1", "prompt": "rain"})
+        with pytest.raises(BudgetExceededError):
+            httpx.post(f"{replay.url}/v1/images/generations", json={"model": "gpt-image-1", "prompt": "rain"})
+    event = meter.event
+    assert (event.usage_status, event.price_status, event.calls) == ("estimated", "reported", 1)
+    assert event.cost_pico == event.reported_pico > 100_000_000_000
+    assert event.usage.output_tokens > 0 and event.usage.get("output_images") == 1
+    assert "what was held" in str(event.price_reason)
+    assert posted(meter) == (event.cost_pico, 0) and meter.tracker.guard.accounts.audit().holds_true
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "answer"),
+    [
+        ("/v1/chat/completions", "nobodys-model", chat(1, "nobodys-model")),
+        ("/v1/audio/transcriptions", "whisper-1", {"body": b'{"text": "Hello"}'}),
+    ],
+)
+def test_an_unknown_price_stays_unknown(
+    path: str, model: str, answer: dict[str, Any], replay: Any, metered: Any
+) -> None:
+    """Where usage is told but nobody knows the price, or almost nothing was held, no price is made up."""
+    replay.serve(answer)
+    meter = metered("openai")
+    meter.tracker.guard.set(calls=5)
+    httpx.post(replay.url + path, json={**ASK, "model": model})
+    assert posted(meter) == (1, 0)
+    assert (meter.event.cost_pico, meter.event.price_status) == (None, "unpriced")
+
+
+def test_without_a_budget_an_answer_without_usage_is_unpriced(replay: Any, metered: Any) -> None:
+    """Nothing was held, so nothing is known."""
+    replay.serve(IMAGE)
+    meter = metered("openai")
+    httpx.post(f"{replay.url}/v1/images/generations", json={"model": "gpt-image-1", "prompt": "rain"})
+    transport.flush()
+    assert (meter.event.cost_pico, meter.event.price_status) == (None, "unpriced")
