@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -179,3 +181,39 @@ def test_without_a_budget_an_answer_without_usage_is_unpriced(replay: Any, meter
     httpx.post(f"{replay.url}/v1/images/generations", json={"model": "gpt-image-1", "prompt": "rain"})
     transport.flush()
     assert (meter.event.cost_pico, meter.event.price_status) == (None, "unpriced")
+
+
+# --- a body that only the client can write ---------------------------------------------------------------------------
+
+
+def test_a_session_of_aiohttp_writes_its_json_itself(replay: Any, metered: Any) -> None:
+    """What only its own serializer can write is asked, metered and sent to a cheaper model, and is written once."""
+    aiohttp = pytest.importorskip("aiohttp", reason="SDK MISSING: aiohttp")
+    replay.serve(chat(1), chat(2))
+    meter = metered("openai")
+    written: list[Any] = []
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def serialize(value: Any) -> str:
+        written.append(value)
+        return json.dumps(value, default=str)
+
+    async def ask() -> Any:
+        body = {**ASK, "metadata": {"at": at}}
+        async with (
+            aiohttp.ClientSession(json_serialize=serialize) as session,
+            session.post(f"{replay.url}/v1/chat/completions", json=body) as response,
+        ):
+            return await response.json()
+
+    assert asyncio.run(ask())["id"] == "chatcmpl-1"
+    meter.tracker.guard.set("model=gpt-4o-mini", calls=1, on_exceed="downgrade:gpt-4.1-nano")
+    assert asyncio.run(ask())["id"] == "chatcmpl-2"
+    meter.tracker.guard.set(calls=2)
+    with pytest.raises(BudgetExceededError):
+        asyncio.run(ask())
+    transport.flush()
+    assert len(meter.events) == 2 and len(written) == 3
+    assert [one.json["model"] for one in replay.seen] == ["gpt-4o-mini", "gpt-4.1-nano"]
+    assert all(one.json["metadata"] == {"at": str(at)} for one in replay.seen)
+    assert {one.headers["content-type"] for one in replay.seen} == {"application/json"}

@@ -6,7 +6,6 @@ read from it. Everything else about the response stays as it is.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -32,17 +31,18 @@ NAMES = ("aiohttp",)
 def hook(module: ModuleType, patches: Patches) -> None:
     """Hooks the sessions of a loaded `aiohttp`."""
     reader = _reader(module.StreamReader)
-    patches.wrap(module.ClientSession, "_request", lambda original: _request(original, reader))
+    patches.wrap(module.ClientSession, "_request", lambda original: _request(original, module, reader))
     patches.wrap(module.ClientSession, "_prepare_headers", _prepare_headers)
     patches.modules["aiohttp"] = str(getattr(module, "__version__", ""))
 
 
-def _request(original: Wrapper, reader: type) -> Wrapper:
+def _request(original: Wrapper, module: Any, reader: type) -> Wrapper:
     async def request(session: Any, method: str, str_or_url: Any, **kwargs: Any) -> Any:
         meter = LIVE.meter
         if meter is None or INSIDE.get():
             return await original(session, method, str_or_url, **kwargs)
-        dispatch = guarded("reading a request of aiohttp", _dispatch, meter, session, method, str_or_url, kwargs)
+        read = partial(_dispatch, meter, session, method, str_or_url, kwargs, module)
+        dispatch = guarded("reading a request of aiohttp", read)
         if dispatch is None:
             return await original(session, method, str_or_url, **kwargs)
         try:
@@ -51,8 +51,8 @@ def _request(original: Wrapper, reader: type) -> Wrapper:
             _withheld.set(())
             refuse(refused)
         if dispatch.sent is not None:
-            changed = guarded("changing a request of aiohttp", _changed, session, str_or_url, kwargs, *dispatch.sent)
-            str_or_url = changed or str_or_url
+            change = partial(_changed, session, str_or_url, kwargs, module, dispatch.sent)
+            str_or_url = guarded("changing a request of aiohttp", change) or str_or_url
         token = INSIDE.set(True)
         response = None
         try:
@@ -96,7 +96,9 @@ def _tell(dispatch: Dispatch, meter: Meter, host: str, session: Any, kwargs: dic
     _withheld.set(tuple(name for name in said.remove if name.lower() not in sent))
 
 
-def _dispatch(meter: Meter, session: Any, method: str, str_or_url: Any, kwargs: dict[str, Any]) -> Dispatch | None:
+def _dispatch(
+    meter: Meter, session: Any, method: str, str_or_url: Any, kwargs: dict[str, Any], module: Any
+) -> Dispatch | None:
     url = session._build_url(str_or_url)
     host = url.host or ""
     if not url.is_default_port() and url.port:
@@ -106,9 +108,10 @@ def _dispatch(meter: Meter, session: Any, method: str, str_or_url: Any, kwargs: 
         return None
     model, body = None, None
     data = kwargs.get("data")
-    if kwargs.get("json") is not None:
-        body = json.dumps(kwargs["json"]).encode()
-    elif isinstance(data, bytes | bytearray | str):
+    if data is None and kwargs.get("json") is not None:
+        data = _written(module, session, kwargs["json"])
+        kwargs |= {"data": data, "json": None}  # so that it is not written twice
+    if isinstance(data, bytes | bytearray | str):
         body = data.encode() if isinstance(data, str) else bytes(data)
     elif data is not None:
         body = getattr(data, "_value", None)
@@ -119,13 +122,21 @@ def _dispatch(meter: Meter, session: Any, method: str, str_or_url: Any, kwargs: 
     return dispatch
 
 
-def _changed(session: Any, str_or_url: Any, kwargs: dict[str, Any], path: str, body: bytes) -> Any:
+def _written(module: Any, session: Any, value: Any) -> Any:
+    """The body that the session makes of JSON: what may stand in it, only its own serializer knows."""
+    if (in_bytes := getattr(session, "_json_serialize_bytes", None)) is not None:
+        return module.payload.JsonBytesPayload(value, dumps=in_bytes)
+    return module.JsonPayload(value, dumps=session.json_serialize)
+
+
+def _changed(session: Any, str_or_url: Any, kwargs: dict[str, Any], module: Any, sent: tuple[str, bytes]) -> Any:
     """The URL with another path; the body is changed in the keywords."""
+    path, body = sent
     url = session._build_url(str_or_url)
-    if kwargs.get("json") is not None:
-        kwargs["json"] = json.loads(body)
-    else:
-        kwargs["data"] = body
+    data = kwargs.get("data")
+    kwargs["data"] = body
+    if isinstance(data, module.Payload):
+        kwargs["data"] = module.BytesPayload(body, content_type=data.content_type, encoding=data.encoding)
     if path == url.raw_path_qs:
         return str_or_url
     bare, _, query = path.partition("?")
