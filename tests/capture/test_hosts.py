@@ -58,9 +58,8 @@ def test_calls_are_recognised(host: str, path: str, provider: str | None) -> Non
         ("GET", "api.openai.com", "/v1/models"),
         ("POST", "api.openai.com", "/v1/files"),
         ("POST", "api.openai.com", "/v1/moderations"),
-        ("POST", "api.openai.com", "/v1/batches"),
+        ("POST", "api.openai.com", "/v1/batches/b/cancel"),
         ("POST", "api.anthropic.com", "/v1/messages/count_tokens"),
-        ("POST", "api.anthropic.com", "/v1/messages/batches"),
         ("POST", "generativelanguage.googleapis.com", "/v1beta/models/gemini-2.0-flash:countTokens"),
         ("DELETE", "api.openai.com", "/v1/responses/resp_1"),
         ("POST", "example.com", "/chat"),
@@ -77,6 +76,24 @@ def test_calls_are_recognised(host: str, path: str, provider: str | None) -> Non
 def test_other_requests_pass(method: str, host: str, path: str) -> None:
     """Whatever neither is a call nor brings one's usage."""
     assert Hosts().target(method, host, path) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "sure"),
+    [
+        ("api.openai.com", "/v1/batches", True),
+        ("mine.openai.azure.com", "/openai/batches?api-version=1", True),
+        ("api.anthropic.com", "/v1/messages/batches", True),
+        ("api.mistral.ai", "/v1/batch/jobs", True),
+        ("generativelanguage.googleapis.com", "/v1beta/models/gemini-2.5-flash:batchGenerateContent", True),
+        ("bedrock.us-east-1.amazonaws.com", "/model-invocation-job", True),
+        ("localhost:4000", "/v1/batches", False),
+    ],
+)
+def test_what_makes_a_batch(host: str, path: str, sure: bool) -> None:
+    """It is no call itself, and is known apart."""
+    target = Hosts().target("POST", host, path)
+    assert target is not None and target.batch and target.sure == sure
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from farthing.budgets.reservation import Reservation
 from farthing.budgets.words import killed
 from farthing.capture.allowance import Allowance, allowance, with_model
 from farthing.capture.faults import FAULTS
-from farthing.capture.hosts import Target, may_be_call
+from farthing.capture.hosts import Target, may_be_batch, may_be_call
 from farthing.capture.later import LATER
 from farthing.capture.request import Asked, Json, read_request
 from farthing.errors import BudgetError, BudgetExceededError, LedgerError
@@ -113,13 +113,18 @@ class Gate:
         """The call's admission, where a budget covers it. BudgetError: it may not be made."""
         guard = self._tracker().guard
         who = self._who(dispatch)
+        target = dispatch.target
+        if target.batch and not may_be_batch(target, _parsed(dispatch.outgoing.body)):
+            return None
         guard.check_people(who)
         in_block = any(around(dispatch.frame))
         if not (self._any or guard.has_rules() or in_block):
             return None
+        if target.batch:
+            self._ask_for_batch(dispatch)
+            return None
         body = _parsed(dispatch.outgoing.body)
         asked = dispatch.asked = read_request(body)
-        target = dispatch.target
         allowed = allowance(body, target.url)
         named = dispatch.outgoing.model or asked.model or model_in_path(dispatch.outgoing.path)[0]
         model = named or next(iter(allowed.models), None)
@@ -148,6 +153,15 @@ class Gate:
         if held.model != admission.asked:
             admission.downgrade(dispatch)
         return admission if held.covered or admission.sent is not None else None
+
+    def _ask_for_batch(self, dispatch: Dispatch) -> None:
+        """Nothing is held for a batch of calls. BudgetExceededError: nothing is left of a hard budget of its caller."""
+        if self.ending:
+            LATER.flush(PATIENCE_S)
+        for block in around(dispatch.frame):
+            block.check()
+        if (error := self._tracker().guard.exhausted(**dispatch.who)) is not None:
+            raise error
 
     def _by_units(self, model: str | None, asked: Asked, allowed: Allowance, provider: str | None) -> Decimal | None:
         """US dollars of a call that is not billed by its text; what only its end tells, is held as almost nothing."""

@@ -28,12 +28,14 @@ class Target:
     url       host and path, from which extraction reads models, deployments and regions
     sure      False where only the path looks like a call: it counts when request or response prove it
     results   True where the answer is a file of a batch's results, or a response made earlier
+    batch     True where it makes a batch of calls: that is asked, and its calls are metered with their results
     """
 
     provider: str | None
     url: str
     sure: bool
     results: bool = False
+    batch: bool = False
 
 
 _ANYWHERE = re.compile(
@@ -68,8 +70,22 @@ _RESULTS = re.compile(
 """Answers that are fetched later: a batch's results, in a file or in the batch itself (Gemini), responses made in the
 background."""
 
+_BATCH = re.compile(
+    r"(?:/v\d\w*|/openai|/messages)/batches$|/v\d\w*/batch/jobs$"
+    r"|:(?:batchGenerateContent|asyncBatchEmbedContent)$|/model-invocation-job$"
+)
+"""What makes a batch: of OpenAI and those like it, of Anthropic, Mistral, Gemini, Bedrock."""
+
 _MUTE = re.compile(r"/count_tokens$|/moderations$|/input_tokens$|:countTokens$")
 """Calls that cost nothing and use nothing."""
+
+
+_BATCHED = frozenset({"input_file_id", "input_files", "requests", "batch"})
+
+
+def may_be_batch(target: Target, body: Mapping[str, Any]) -> bool:
+    """Whether a request to such a path makes a batch of calls: on a host that nobody has named, its body says so."""
+    return target.sure or not _BATCHED.isdisjoint(body)
 
 
 def may_be_call(url: str, body: Mapping[str, Any]) -> bool:
@@ -118,6 +134,8 @@ class Hosts:
         if _MUTE.search(bare):
             return None
         home = self._provider(host)
+        if _BATCH.search(bare):
+            return Target(home, url, sure=home is not None, batch=True)
         if home is not None and (_AT_HOME.search(bare) or _ANYWHERE.search(bare)):
             return Target(home, url, sure=not _ANY_MODEL.search(bare))
         return Target(None, url, sure=False) if _ANYWHERE.search(bare) else None

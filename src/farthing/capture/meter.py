@@ -327,6 +327,8 @@ class Dispatch:
         if self._over:
             return
         self._over = True
+        if self.target.batch:  # its calls are metered when their results are fetched
+            return
         if isinstance(self._answer.error, GeneratorExit):
             self._answer.error = None
         self._answer.body = body

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import farthing
-from farthing import AgentPausedError, BudgetExceededError
+from farthing import AgentPausedError, BudgetExceededError, TaskKilledError
 from farthing.capture import transport
 
 httpx = pytest.importorskip("httpx", reason="SDK MISSING: httpx")
@@ -207,6 +207,7 @@ def test_a_session_of_aiohttp_writes_its_json_itself(replay: Any, metered: Any) 
             return await response.json()
 
     assert asyncio.run(ask())["id"] == "chatcmpl-1"
+    transport.flush()
     meter.tracker.guard.set("model=gpt-4o-mini", calls=1, on_exceed="downgrade:gpt-4.1-nano")
     assert asyncio.run(ask())["id"] == "chatcmpl-2"
     meter.tracker.guard.set(calls=2)
@@ -217,3 +218,59 @@ def test_a_session_of_aiohttp_writes_its_json_itself(replay: Any, metered: Any) 
     assert [one.json["model"] for one in replay.seen] == ["gpt-4o-mini", "gpt-4.1-nano"]
     assert all(one.json["metadata"] == {"at": str(at)} for one in replay.seen)
     assert {one.headers["content-type"] for one in replay.seen} == {"application/json"}
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+BATCH = {"input_file_id": "file-1", "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "body"),
+    [
+        ("openai", "/v1/batches", BATCH),
+        (None, "/v1/batches", BATCH),
+        ("anthropic", "/v1/messages/batches", {"requests": [{"custom_id": "1", "params": ASK}]}),
+        ("google", "/v1beta/models/gemini-2.5-flash:batchGenerateContent", {"batch": {}}),
+        ("aws", "/model-invocation-job", {"modelId": "amazon.nova-lite-v1:0", "jobName": "j"}),
+    ],
+)
+def test_a_batch_is_not_made_where_no_call_may_be(
+    provider: str | None, path: str, body: dict[str, Any], replay: Any, metered: Any
+) -> None:
+    """A pause, a kill, a hard budget or a block with nothing left stop it; else it passes, and is itself no call."""
+    replay.serve({"body": b'{"id": "batch_1", "object": "batch", "status": "validating"}'})
+    meter = metered(provider)
+    guard = meter.tracker.guard
+    guard.set("agent=writer", usd=1, name="writer's")
+    with farthing.attribute(agent="writer"):
+        assert httpx.post(replay.url + path, json=body).json()["id"] == "batch_1"
+        guard.people.pause("writer", "it loops", by="ann")
+        with pytest.raises(AgentPausedError):
+            httpx.post(replay.url + path, json=body)
+        guard.people.resume("writer")
+        guard.people.kill("t-1", "it loops", by="ann")
+        with farthing.task("t-1"), pytest.raises(TaskKilledError):
+            httpx.post(replay.url + path, json=body)
+        with farthing.budget(calls=1):
+            meter.tracker.record("gpt-4o-mini", 1, 1)
+            with pytest.raises(BudgetExceededError):
+                httpx.post(replay.url + path, json=body)
+        guard.set("agent=writer", usd=0, name="writer's")
+        with pytest.raises(BudgetExceededError):
+            httpx.post(replay.url + path, json=body)
+    httpx.post(replay.url + path, json=body)  # somebody else's
+    assert len(replay.seen) == 2
+    transport.flush()
+    assert {event.source for event in meter.events} == {"record"} and posted(meter)[1] == 0
+
+
+def test_other_batches_pass(replay: Any, metered: Any) -> None:
+    """On a host that nobody named, a request of that path which names no calls is none of ours."""
+    replay.serve({"body": b"{}"})
+    guard = metered().tracker.guard
+    guard.set("agent=writer", usd=0)
+    guard.people.pause("writer", "it loops", by="ann")
+    with farthing.attribute(agent="writer"):
+        httpx.post(f"{replay.url}/v1/batches", json={"invoices": [1, 2]})
+    assert len(replay.seen) == 1
