@@ -282,35 +282,34 @@ class Admission:
         finally:
             self.left()
 
-    def in_place_of(self, entries: list[Entry]) -> list[Entry]:
+    def in_place_of(self, entries: list[Entry], *, made_later: bool = False) -> list[Entry]:
         """The entries of an answer; where it told nothing by which its price could be made, what was held for it.
 
         As with a call that was never heard of again: an image is not free because nobody says what it took. Where
-        usage is told and its model has no price, that stays so.
+        usage is told and its model has no price, that stays so. made_later: its usage is told when it is fetched, which
+        corrects this by the answer's id.
         """
         usd, tokens, _ = self.held.amounts
         event = entries[0][0]
-        unpriced = event.usage and event.usage_status != "estimated" and event.price_hash is None
-        if (
-            unpriced
-            or usd is None
-            or usd <= ALMOST_NOTHING_PICO
-            or any(one.cost_pico is not None for one, _ in entries)
-        ):
+        is_known = any(one.cost_pico is not None for one, _ in entries)
+        has_no_price = event.usage and event.usage_status != "estimated" and event.price_hash is None
+        if not self.held.covered or is_known or has_no_price or not (made_later or (usd or 0) > ALMOST_NOTHING_PICO):
             return entries
         usage = event.usage
         if not usage.total_tokens:
             into = min(self.held.expected.input_tokens or 0, tokens)
             usage += Usage(input_tokens=into, output_tokens=tokens - into)
+        why = "it is made in the background and not fetched yet" if made_later else "the answer does not tell its usage"
+        status = "unpriced" if usd is None else "free" if usd == 0 else "reported"
         estimate = replace(
             event,
             usage=usage,
             usage_status="estimated",
             cost_pico=usd,
-            price_status="reported",
+            price_status=status,
             price_hash=None,
-            reported_pico=usd,
-            price_reason="the answer does not tell what it took: this is what was held for it",
+            reported_pico=usd or None,
+            price_reason=f"{why}: this is what was held for it",
         )
         return [(estimate, None), *entries[1:]]
 

@@ -170,12 +170,13 @@ class Meter:
         first = found[0]
         if prints is not None and first.usage is not None:
             prints.input_tokens = first.usage.input_tokens
-        if asked.background and first.usage is None and first.response_id:
+        made_later = asked.background and first.usage is None and bool(first.response_id)
+        if first.response_id and made_later:
             self._await(first.response_id)
         self.seen += 1
         entries = [price_call(tracker.catalog, one) for one in found]
         if dispatch.admission is not None and answer.status is not None and answer.status < 300:
-            entries = dispatch.admission.in_place_of(entries)
+            entries = dispatch.admission.in_place_of(entries, made_later=made_later)
         tracker.keep(entries, dispatch.frame, write=write)
         return True
 

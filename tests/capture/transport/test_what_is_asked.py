@@ -274,3 +274,52 @@ def test_other_batches_pass(replay: Any, metered: Any) -> None:
     with farthing.attribute(agent="writer"):
         httpx.post(f"{replay.url}/v1/batches", json={"invoices": [1, 2]})
     assert len(replay.seen) == 1
+
+
+# --- responses made in the background --------------------------------------------------------------------------------
+
+
+def response(number: int, status: str) -> dict[str, Any]:
+    """A response of OpenAI's, with its usage once it is completed."""
+    usage = {"input_tokens": 15, "output_tokens": 20, "total_tokens": 35} if status == "completed" else None
+    said = {"id": f"resp_{number}", "object": "response", "model": "gpt-4o-mini", "status": status, "output": []}
+    return {"body": json.dumps({**said, "usage": usage}).encode()}
+
+
+@pytest.mark.parametrize("limit", [{"usd": "0.00005"}, {"tokens": 100}])
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "nobodys-model"])
+def test_a_response_in_the_background_takes_its_room_until_it_is_fetched(
+    limit: dict[str, Any], model: str, replay: Any, metered: Any
+) -> None:
+    """It is posted as it was held when it is queued, and put right once by its id, fetched however often."""
+    replay.serve(*(response(1, status) for status in ("queued", "in_progress", "completed", "completed")))
+    meter = metered("openai")
+    guard = meter.tracker.guard
+    guard.set("agent=writer", **limit, on_unpriced="allow")
+    ask = {"model": model, "input": "Hi", "max_output_tokens": 60, "background": True}
+    with farthing.attribute(agent="writer"), farthing.budget(calls=5) as block:
+        httpx.post(f"{replay.url}/v1/responses", json=ask)
+        waiting, held = posted(meter)
+        assert held == 0 and (waiting > 0 or (model, *limit) == ("nobodys-model", "usd"))
+        if waiting:
+            with pytest.raises(BudgetExceededError):
+                httpx.post(f"{replay.url}/v1/responses", json=ask)
+        httpx.get(f"{replay.url}/v1/responses/resp_1")
+        assert posted(meter) == (waiting, 0)
+    for _ in range(2):  # outside: whose it is was said when it was asked for
+        httpx.get(f"{replay.url}/v1/responses/resp_1")
+        assert posted(meter) == (35 if "tokens" in limit else 14_250_000, 0)
+    totals = meter.tracker.totals()
+    assert (totals.calls, totals.total_tokens, totals.cost_pico) == (1, 35, 14_250_000)
+    assert (block.totals.calls, block.totals.cost_pico) == (1, 14_250_000)
+    assert guard.accounts.audit().holds_true
+
+
+def test_a_response_that_nobody_fetches_stays_as_it_was_held(replay: Any, metered: Any) -> None:
+    """It may have been made and billed: the event says by what it is known."""
+    replay.serve(response(1, "queued"))
+    meter = metered("openai")
+    meter.tracker.guard.set(usd=1)
+    httpx.post(f"{replay.url}/v1/responses", json={"model": "gpt-4o-mini", "input": "Hi", "background": True})
+    assert posted(meter) == (meter.event.cost_pico, 0)
+    assert meter.event.cost_pico > 0 and "not fetched yet" in str(meter.event.price_reason)
