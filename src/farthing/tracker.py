@@ -36,6 +36,7 @@ from farthing.errors import (
     ExtractionError,
     FarthingError,
     InputError,
+    LedgerBusy,
     LedgerError,
     LedgerUnavailable,
     UsageError,
@@ -216,8 +217,13 @@ class CostTracker(Questions):
             for event, home in news:
                 self._safely("telling a listener of an event", listener, event, home)
 
-    def write(self, entries: list[Entry], held: Reservation | None = None) -> None:
-        """Writes entries to the ledger, no more; what cannot be written is counted in `lost`. They end `held`."""
+    def write(
+        self, entries: list[Entry], held: Reservation | None = None, again: Callable[[], bool] | None = None
+    ) -> None:
+        """Writes entries to the ledger, no more; what cannot be written is counted in `lost`. They end `held`.
+
+        again: called where another process does not let go of the ledger; True: it will have them written later.
+        """
         try:
             store = self._open()
             if held is not None:
@@ -227,7 +233,8 @@ class CostTracker(Questions):
             else:
                 store.append_many(entries)
         except Exception as fault:  # noqa: BLE001 - the fault boundary
-            self._count_fault("writing to the ledger", fault, lost=len(entries))
+            waits = isinstance(fault, LedgerBusy) and again is not None and again()
+            self._count_fault("writing to the ledger", fault, lost=0 if waits else len(entries))
             if held is not None:
                 held.abandon()
 

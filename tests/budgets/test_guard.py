@@ -6,17 +6,21 @@ import asyncio
 import pickle
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import farthing
 from farthing import testing
+from farthing.budgets import guard as guard_module
 from farthing.budgets.guard import Guard
-from farthing.errors import BudgetExceededError, BudgetUnavailable, InputError, LedgerUnavailable
+from farthing.errors import BudgetExceededError, BudgetUnavailable, InputError, LedgerBusy, LedgerUnavailable
 from farthing.event import Attribution
 from farthing.ledger import Store, open_ledger
 from farthing.ledger.alerts import Alert
 from farthing.ledger.beside import place_beside, read_beside
+from farthing.ledger.holds import Ask
 from farthing.policy import make_budget
 from farthing.testing import FakeClock
 from farthing.tracker import CostTracker
@@ -426,6 +430,40 @@ def test_a_ledger_out_of_reach(tmp_path: Path) -> None:
     declared = [make_budget("agent=hard", usd=1)]
     with pytest.raises(BudgetUnavailable):
         Guard(_never, known=lambda: declared).reserve("m", usd=1, agent="hard")
+
+
+def test_a_ledger_that_hangs_is_left_alone_by_whom_it_cannot_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Soft calls do not wait for it one after the other: after one has, the next tries half a minute later."""
+    now, asked = [100.0], []
+    monkeypatch.setattr(guard_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with open_ledger(tmp_path / "ledger.db") as store:
+        guard = Guard(lambda: store)
+        guard.set("agent=soft", calls=100, mode="soft")
+        guard.set("agent=hard", calls=100)
+        reserve = store.accounts.reserve
+
+        def hangs(ask: Ask) -> Any:
+            asked.append(ask.subject.who.agent)
+            if guard.is_out_of_reach():
+                guard.reserve("m", usd=0, agent="soft")  # another one, while this one tries: it does not wait
+            raise LedgerBusy("locked")
+
+        monkeypatch.setattr(store.accounts, "reserve", hangs)
+        for _ in range(3):
+            guard.reserve("m", usd="0.01", agent="soft")
+        assert asked == ["soft"] and guard.is_out_of_reach()
+        with pytest.raises(BudgetUnavailable, match="locked"):
+            guard.reserve("m", usd="0.01", agent="hard")
+        now[0] += guard_module.OUT_OF_REACH_S
+        for _ in range(3):
+            guard.reserve("m", usd="0.01", agent="soft")
+        assert asked == ["soft", "hard", "soft"]
+        monkeypatch.setattr(store.accounts, "reserve", reserve)
+        assert not guard.reserve("m", usd="0.01", agent="soft").covered
+        now[0] += guard_module.OUT_OF_REACH_S
+        assert guard.reserve("m", usd="0.01", agent="soft").covered and not guard.is_out_of_reach()
 
 
 @pytest.mark.parametrize("harm", ["damaged", "cut off", "a folder in its place"])

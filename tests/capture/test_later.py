@@ -74,6 +74,21 @@ def test_calls_that_wait_to_be_counted_are_bounded(monkeypatch: pytest.MonkeyPat
     later.finish()
 
 
+def test_writes_that_are_tried_again_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many entries, until they are tried; and none where the program ends, for nobody would try them."""
+    monkeypatch.setattr(later_module, "LIMIT", 5)
+    monkeypatch.setattr(later_module, "AGAIN_S", 0.0)
+    later, held, tried = Later(), threading.Event(), []
+    later.do(lambda: held.wait(20))
+    assert later.again(lambda: tried.append(1), 3) and later.again(lambda: tried.append(2), 2)
+    assert not later.again(lambda: tried.append(3), 1)
+    held.set()
+    assert later.flush(20)
+    assert tried == [1, 2] and later.again(lambda: tried.append(4), 5)
+    later.finish()
+    assert tried == [1, 2, 4] and not later.again(lambda: tried.append(5), 1)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="NO FORK ON WINDOWS")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_fork_finds_everything_counted() -> None:

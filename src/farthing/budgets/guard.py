@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Unpack
@@ -42,6 +43,8 @@ from farthing.pricing.catalog import Catalog
 LOG = logging.getLogger("farthing.budgets")
 HOLD_S = 600.0
 """How long a hold stands unless it is extended: as long as the SDKs wait for an answer."""
+OUT_OF_REACH_S = 30.0
+"""How long a ledger that could not be asked is left alone by calls that it cannot refuse, but for one that tries."""
 _DOWNGRADES = 3
 
 
@@ -78,6 +81,7 @@ class Guard(Desk):
         self.allowance_usd = allowance_usd
         money(allowance_usd, "allowance_usd")
         self._used_allowance = 0
+        self._left_alone_until = 0.0
         self.make = make_budget
         self._known_budgets = known
         self._lock = threading.RLock()
@@ -134,6 +138,10 @@ class Guard(Desk):
     def has_rules(self) -> bool:
         """Whether any budget is known here, without a look at the ledger; what this process sets is known at once."""
         return self._heard is not None and bool(self._heard.known_rules())
+
+    def is_out_of_reach(self) -> bool:
+        """Whether the ledger could lately not be asked: who can do without it does not wait for it."""
+        return time.monotonic() < self._left_alone_until
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
@@ -305,13 +313,18 @@ class Guard(Desk):
         """What the ledger says when it is asked so; None: it is out of reach, and the call may pass all the same."""
         error: LedgerError | None = None
         amounts = ask.amounts
-        if ledger is not None:
+        may_refuse = any(rule.budget.mode == "hard" for rule, _ in covering)
+        if ledger is not None and (may_refuse or not self.is_out_of_reach()):
+            if self._left_alone_until:
+                self._left_alone_until = time.monotonic() + OUT_OF_REACH_S  # others need not wait while this one tries
             try:
                 answer = ledger(ask)
             except LedgerError as fault:
                 error = fault
+                self._left_alone_until = time.monotonic() + OUT_OF_REACH_S
             else:
                 self._used_allowance = 0
+                self._left_alone_until = 0.0
                 if isinstance(answer, Conflict):
                     raise BudgetConflict(
                         f"the key {ask.key!r} names a hold of {_amounts_text(answer.known.amounts)} for another call, "

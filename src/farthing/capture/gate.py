@@ -134,8 +134,7 @@ class Gate:
         told = {"provider": provider, "context": allowed.context}
         if not in_block and not _covers(guard, guard.subject_of(who, told, model or NO_MODEL, guard.now_us())):
             return None
-        if self.ending:
-            LATER.flush(PATIENCE_S)  # what has ended frees its hold only when it is written
+        self._await_endings(guard)
         expected = Expectation(
             provider=provider,
             models=allowed.models,
@@ -154,13 +153,18 @@ class Gate:
             admission.downgrade(dispatch)
         return admission if held.covered or admission.sent is not None else None
 
+    def _await_endings(self, guard: Guard) -> None:
+        """Waits for what has ended: it frees its hold only when it is written."""
+        if self.ending and not guard.is_out_of_reach():
+            LATER.flush(PATIENCE_S)
+
     def _ask_for_batch(self, dispatch: Dispatch) -> None:
         """Nothing is held for a batch of calls. BudgetExceededError: nothing is left of a hard budget of its caller."""
-        if self.ending:
-            LATER.flush(PATIENCE_S)
+        guard = self._tracker().guard
+        self._await_endings(guard)
         for block in around(dispatch.frame):
             block.check()
-        if (error := self._tracker().guard.exhausted(**dispatch.who)) is not None:
+        if (error := guard.exhausted(**dispatch.who)) is not None:
             raise error
 
     def _by_units(self, model: str | None, asked: Asked, allowed: Allowance, provider: str | None) -> Decimal | None:

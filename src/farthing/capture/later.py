@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from farthing import scopes
 from farthing.capture.faults import FAULTS, guarded
@@ -36,6 +37,9 @@ COUNTING_PATIENCE_S = 2.0
 
 LOT = 500
 """Entries that one write takes at most."""
+
+AGAIN_S = 0.5
+"""How long a ledger that another process does not let go of is left alone before it is tried again."""
 
 PAUSE_S = 0.005
 """How long the thread rests after work, unless somebody waits for it: waking it for each call costs the callers."""
@@ -63,6 +67,9 @@ class Later:
         self._hurry = threading.Event()
         self._uncounted: deque[tuple[int, Work]] = deque()
         self._counting = threading.RLock()
+        self._refused: deque[int] = deque()
+        self._rest_until = 0.0
+        self._ends = False
 
     # --- calls to be counted -----------------------------------------------------------------------------------------
 
@@ -102,6 +109,23 @@ class Later:
     def do(self, work: Work) -> None:
         """Have `work()` called soon."""
         self._put(work)
+
+    def again(self, work: Work, entries: int) -> bool:
+        """Have a write that could not be made, of so many entries, tried again behind all that waits.
+
+        False: there is no room for it, or the program ends and nobody would try.
+        """
+        if self._ends or entries + sum(tuple(self._refused)) > LIMIT:
+            return False
+        self._refused.append(entries)
+        self._rest_until = time.monotonic() + AGAIN_S
+        self._send(partial(self._try, work))
+        return True
+
+    def _try(self, work: Work) -> None:
+        self._refused.popleft()
+        self._hurry.wait(max(0.0, self._rest_until - time.monotonic()))
+        work()
 
     def _put(self, item: Item) -> None:
         if self._queue.qsize() >= LIMIT:
@@ -176,17 +200,18 @@ class Later:
             self._hurry.clear()
 
     def _drain(self) -> None:
-        while True:
-            try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                return
-            self._do(item, self._queue)
+        ends, self._ends = self._ends, True  # nobody would try again
+        try:
+            while True:
+                self._do(self._queue.get_nowait(), self._queue)
+        except queue.Empty:
+            self._ends = ends
 
     def finish(self) -> None:
         """At exit: `at_end`, then what waits is done, for as long as patience lasts."""
         for work in self.at_end:
             guarded("work at exit", work)
+        self._ends = True
         until = time.monotonic() + EXIT_PATIENCE_S
         if not self.flush(max(0.0, until - time.monotonic())):
             FAULTS.add("writing to the ledger at exit", f"the last calls could not be written in {EXIT_PATIENCE_S:g} s")

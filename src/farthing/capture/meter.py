@@ -197,7 +197,7 @@ class Meter:
 
     def _write(self, entries: list[Entry], held: Reservation | None = None) -> None:
         started = time.perf_counter()
-        self.tracker.write(entries, *() if held is None else (held,))
+        self.tracker.write(entries, held, partial(LATER.again, partial(self._write, entries, held), len(entries)))
         self._slow = time.perf_counter() - started > SLOW_S
 
     def _write_later(self, entries: list[Entry]) -> None:

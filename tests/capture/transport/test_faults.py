@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from farthing import CostTracker
-from farthing.capture import hosts, meter, observed, transport
+from farthing.capture import hosts, later, meter, observed, transport
 from farthing.capture.faults import FAULTS
 from farthing.capture.later import LATER
 from farthing.errors import LedgerBusy, LedgerFull
@@ -150,9 +151,9 @@ class _Trouble:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("error", [LedgerFull("no space left"), LedgerBusy("locked"), OSError(28, "no space")])
+@pytest.mark.parametrize("error", [LedgerFull("no space left"), OSError(28, "no space")])
 def test_a_ledger_in_trouble(error: Exception, replay: Any, pick: Any) -> None:
-    """A full disk, a locked database: calls succeed, the loss is counted, totals of the run go on."""
+    """A full disk: calls succeed, the loss is counted, totals of the run go on."""
     recording = pick("openai", "/chat/completions", stream=True)
     replay.serve(recording)
     tracker = CostTracker(ledger=_Trouble(error))  # type: ignore[arg-type]
@@ -164,6 +165,45 @@ def test_a_ledger_in_trouble(error: Exception, replay: Any, pick: Any) -> None:
         assert tracker.lost == len(CLIENTS)
         assert tracker.totals().calls == 1
     finally:
+        transport.uninstrument()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("limits", [[], [5]])
+def test_what_a_locked_ledger_did_not_take_is_written_later(
+    limits: list[int], replay: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long another process holds it, nothing is lost as long as there is room; a hold is settled then, too."""
+    monkeypatch.setattr(later, "AGAIN_S", 0.0)
+    said = {"model": "gpt-4o-mini", "usage": {"prompt_tokens": 15, "completion_tokens": 20, "total_tokens": 35}}
+    replay.serve(*({"body": json.dumps({**said, "id": f"chatcmpl-{i}"}).encode()} for i in range(3)))
+    ledger = _Trouble(LedgerBusy("locked"))
+    ledger.gate.set()
+    settle = ledger.accounts.settle
+
+    def settled(*given: Any) -> Any:
+        if ledger.error is not None:
+            raise ledger.error
+        return settle(*given)
+
+    monkeypatch.setattr(ledger.accounts, "settle", settled)
+    tracker = CostTracker(ledger=ledger)  # type: ignore[arg-type]
+    for limit in limits:
+        tracker.guard.set(calls=limit)
+    transport.instrument(tracker, hosts={replay.host: "openai"})
+    try:
+        for _ in range(3):
+            _sync(replay.url + PATH)
+        LATER.flush()
+        LATER.flush()
+        assert tracker.totals().calls == 3 and tracker.lost == 0 and tracker.faults > 0
+        ledger.error = None
+        LATER.flush()
+        LATER.flush()
+        assert tracker.breakdown()[0].totals.calls == 3 and tracker.lost == 0
+        assert [(one.posted, one.reserved) for one in tracker.guard.status()] == [(3, 0) for _ in limits]
+    finally:
+        ledger.error = None
         transport.uninstrument()
 
 
@@ -237,8 +277,6 @@ def test_a_slow_ledger_is_written_behind_the_callers_back(
 
 def test_work_left_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit into the queue is counted as a fault, and refused."""
-    from farthing.capture import later
-
     monkeypatch.setattr(later, "LIMIT", 0)
     before = FAULTS.counts["waiting for the ledger"]
     LATER.do(_broken)
