@@ -23,6 +23,7 @@ from farthing.cli.guarding import (
     org_option,
     plain_amount,
     reason_option,
+    whole_number,
 )
 from farthing.config import declared_in
 from farthing.errors import InputError
@@ -153,11 +154,8 @@ def raise_(app: App, name: str, limit: str, org: str | None, by: str | None, rea
         name = _meant(guard, name, org)
         before = guard.get(name, org)
         assert before is not None
-        amount: Any = plain_amount(limit)
-        if before.unit != "usd":
-            if "$" in limit or not amount.isdecimal():
-                raise InputError(f"limit {limit!r}: {before.name!r} is a budget of {before.unit}: give a whole number")
-            amount = int(amount)
+        what = f"{before.name!r} is a budget of {before.unit}: limit"
+        amount: Any = plain_amount(limit, "limit") if before.unit == "usd" else whole_number(limit, what)
         after = guard.raise_limit(name, amount, org=org, by=by, reason=reason)
     page = Page()
     page.line(Span(after.name, "strong"), f": {before.amount_text(before.limit or 0)} → ",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -14,12 +15,16 @@ import click
 from farthing.budgets.desk import budget_as_stored
 from farthing.budgets.guard import Guard
 from farthing.cli.frame import App
+from farthing.errors import InputError
 from farthing.ledger.store import Store
 from farthing.policy import MODES, Budget
 from farthing.tracker import CostTracker
 from farthing.windows import WINDOWS
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+_GROUPED = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
+_SHORT = re.compile(r"([0-9]{1,9})([kKmM])")
+_TIMES = {"k": 1000, "m": 1_000_000}
 
 
 @contextmanager
@@ -45,14 +50,46 @@ reason_option = click.option("--reason", help="Why, for the history.")
 org_option = click.option("--org", help="Of this organisation. Default: the one that needs no name.")
 
 
+def plain_amount(text: str, what: str) -> str:
+    """An amount as people write it, `$1,000`, as a number. InputError where a comma does not group thousands."""
+    amount = text.strip().removeprefix("$")
+    if "," in amount and not _GROUPED.fullmatch(amount):
+        raise InputError(f"{what} {text!r}: a comma may only group thousands, as in 1,000; decimals have a point: 0.50")
+    return amount.replace(",", "")
+
+
+def whole_number(text: str, what: str) -> int:
+    """A count as people write it, `2,000,000`. InputError where it is none, or its commas do not group thousands."""
+    digits = text.strip()
+    if digits.isascii() and digits.isdecimal():
+        return int(digits)
+    if _GROUPED.fullmatch(digits) and "." not in digits:
+        return int(digits.replace(",", ""))
+    short = _SHORT.fullmatch(digits)
+    example = int(short[1]) * _TIMES[short[2].lower()] if short else 2_000_000
+    raise InputError(f"{what} {text!r}: give a whole number, 0 or more, in digits: {example:,} or {example}")
+
+
+class Whole(click.ParamType[int]):
+    """A whole number on the command line, its thousands grouped or not."""
+
+    name = "n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        if isinstance(value, int):
+            return value
+        return whole_number(value, param.opts[0] if param is not None else "N")
+
+
 def budget_options(function: Decorated) -> Decorated:
     """A budget as SCOPE and options."""
     for decorate in (
         click.argument("scope", default="*"),
         click.option("--name", help="Its name. Default: made of scope, unit and window."),
         click.option("--usd", metavar="AMOUNT", help="The limit in US dollars."),
-        click.option("--tokens", type=click.IntRange(0), metavar="N", help="The limit in tokens."),
-        click.option("--calls", type=click.IntRange(0), metavar="N", help="The limit in calls."),
+        click.option("--tokens", type=Whole(), metavar="N", help="The limit in tokens."),
+        click.option("--calls", type=Whole(), metavar="N", help="The limit in calls."),
         click.option("--per", type=click.Choice(WINDOWS), default="day", show_default=True, help="The window."),
         click.option("--tz", default="UTC", show_default=True, help="The time zone of days, weeks and months."),
         click.option("--mode", type=click.Choice(MODES), default="hard", show_default=True,
@@ -78,7 +115,7 @@ def budget_of_options(make: Callable[..., Budget], scope: str, given: dict[str, 
         name: given[name] for name in ("usd", "tokens", "calls", "name", "owner", "org") if given[name] is not None
     }
     if "usd" in words:
-        words["usd"] = plain_amount(words["usd"])
+        words["usd"] = plain_amount(words["usd"], "--usd")
     models = tuple(filter(None, (name.strip() for name in (given["models"] or "").split(","))))
     return make(
         scope,
@@ -92,11 +129,6 @@ def budget_of_options(make: Callable[..., Budget], scope: str, given: dict[str, 
         models=models,
         critical=given["critical"],
     )
-
-
-def plain_amount(text: str) -> str:
-    """An amount as people write it, `$1,000`, as a number."""
-    return text.strip().removeprefix("$").replace(",", "")
 
 
 def shares(percents: str) -> list[Decimal]:
