@@ -16,7 +16,7 @@ from farthing.event import Attribution, from_us, to_us
 from farthing.ledger.controls import ALL_ORDINARY, Control
 from farthing.ledger.store import Filter, Question, Row
 from farthing.reports.blocks import Cell, Column, Page, Span, Table
-from farthing.reports.text import count, money
+from farthing.reports.text import count, money, of_org
 
 DAYS = 30
 
@@ -43,7 +43,7 @@ def _show(app: App) -> None:
     page = Page()
     for word in words:
         if word.name == ALL_ORDINARY and _holds(word, to_us(at)):
-            whose = _named("All agents", word.org)
+            whose = of_org("All agents", word.org)
             page.line(Span(f"{whose} that are not critical are paused{_why(word)}", "bad"), hang=2)
             page.line()
     if found:
@@ -88,10 +88,6 @@ def _agents(rows: list[Row], words: list[Control], guard: Guard, at_us: int) -> 
     return list(found.values())
 
 
-def _named(what: str, org: str) -> str:
-    return what if org == "default" else f"{what} of {org}"
-
-
 def _holds(word: Control, at_us: int) -> bool:
     return word.kind == "agent" and word.action == "pause" and (word.until_us is None or word.until_us > at_us)
 
@@ -105,7 +101,7 @@ def _row(one: dict[str, Any]) -> list[Cell]:
     state = Span("paused", "bad") if one["state"] == "paused" else Span("critical" if one["critical"] else "", "good")
     why = f"{one['reason'] or 'no reason'} ({one['by'] or 'somebody'})" if one["state"] == "paused" else ""
     return [
-        _named(one["agent"], one["org"]),
+        of_org(one["agent"], one["org"]),
         money(one["cost_pico"]),
         count(one["calls"]),
         state,
@@ -141,9 +137,12 @@ def pause(
         else:
             guard.people.pause(name, reason, by=by, until=end, org=org)
     page = Page()
-    page.line(Span("paused: ", "warn"), name or "all agents that are not critical",
+    page.line(Span("paused: ", "warn"), _whom(name, org, "that are not critical"),
               "" if end is None else f", until {end:%Y-%m-%d %H:%M} UTC")  # fmt: skip
-    app.show(page, {"paused": name or ALL_ORDINARY, "until": None if end is None else end.isoformat()})
+    app.show(
+        page,
+        {"paused": name or ALL_ORDINARY, "org": org or "default", "until": None if end is None else end.isoformat()},
+    )
 
 
 @agents.command()
@@ -163,8 +162,8 @@ def resume(app: App, agent: str | None, noncritical: bool, org: str | None, by: 
         else:
             guard.people.resume(name, reason, by=by, org=org)
     page = Page()
-    page.line(Span("goes on: ", "good"), name or "all agents that were paused together")
-    app.show(page, {"resumed": name or ALL_ORDINARY})
+    page.line(Span("goes on: ", "good"), _whom(name, org, "that were paused together"))
+    app.show(page, {"resumed": name or ALL_ORDINARY, "org": org or "default"})
 
 
 @agents.command("set")
@@ -187,8 +186,16 @@ def set_(app: App, agent: str, critical: bool | None, owner: str | None, org: st
         critical, owner = bool(critical), owner or None
         guard.people.set_critical(agent, critical, owner=owner, by=by, org=org)
     page = Page()
-    page.line(Span(agent, "strong"), f": {'critical' if critical else 'ordinary'}{f', owner {owner}' if owner else ''}")
-    app.show(page, {"agent": agent, "critical": critical, "owner": owner})
+    page.line(
+        Span(of_org(agent, org or "default"), "strong"),
+        f": {'critical' if critical else 'ordinary'}{f', owner {owner}' if owner else ''}",
+    )
+    app.show(page, {"agent": agent, "org": org or "default", "critical": critical, "owner": owner})
+
+
+def _whom(agent: str | None, org: str | None, which: str) -> str:
+    """An agent, or all those of an organisation, in words."""
+    return f"{of_org('all agents', org or 'default')} {which}" if agent is None else of_org(agent, org or "default")
 
 
 def _one_of(agent: str | None, noncritical: bool) -> str | None:

@@ -20,35 +20,33 @@ from farthing.cli.guarding import (
     budget_options,
     by_option,
     guard_of,
+    meant,
+    one_org,
     org_option,
     plain_amount,
     reason_option,
+    scopes_of,
     whole_number,
 )
 from farthing.config import declared_in
 from farthing.errors import InputError
 from farthing.event import to_us
-from farthing.policy import Budget
+from farthing.policy import EACH, Budget
 from farthing.reports.blocks import Page, Span
+from farthing.reports.budget_values import alert_json, budget_json, standing_json, step_json, trial_json, version_json
 from farthing.reports.budgets import (
-    alert_json,
     alerts_page,
-    budget_json,
     budgets_page,
-    by_account,
     fullest_first,
     history_page,
     limit_per,
     plan_page,
     presets_page,
-    standing_json,
-    step_json,
     suggest_page,
-    trial_json,
     trial_page,
-    version_json,
 )
-from farthing.reports.outlook import outlooks
+from farthing.reports.outlook import by_account, outlooks
+from farthing.reports.text import of_org
 
 
 @click.group(cls=Guarded, invoke_without_command=True)
@@ -69,11 +67,22 @@ def _show(app: App, org: str | None) -> None:
     with guard_of(app) as (guard, store):
         standings = guard.status(org)
         heading = by_account(outlooks(store, at, standings))
+        nothing = "" if standings or org is None else _without(guard, org)
         undeclared = _undeclared(app, guard)
     app.show(
-        budgets_page(standings, heading, at, undeclared=undeclared),
+        budgets_page(standings, heading, at, nothing=nothing, undeclared=undeclared),
         [standing_json(one, heading) for one in fullest_first(standings)],
     )
+
+
+def _without(guard: Guard, org: str) -> str:
+    """What is said of an organisation without a budget while others have some."""
+    others = sorted({budget.org for budget in guard.budgets()})
+    if EACH in others:
+        return f"Organisation {org} has spent nothing under the budgets that each organisation has by itself."
+    if not others:
+        return ""
+    return f"Organisation {org} has no budget, so nothing of it is held back; there are budgets of {', '.join(others)}."
 
 
 def _undeclared(app: App, guard: Guard) -> list[str]:
@@ -107,7 +116,7 @@ def set_(app: App, /, scope: str, kind: str | None, by: str | None, reason: str 
             change = guard.put(budget, by=by, reason=reason)
             done.append(budget_json(budget) | {"change": change})
             words = f", {limit_per(budget)}, {budget.mode}"
-            page.line(Span(f"{change}: ", "good"), Span(budget.name, "strong"), words, hang=2)
+            page.line(Span(f"{change}: ", "good"), Span(of_org(budget.name, budget.org), "strong"), words, hang=2)
     app.show(page, done)
 
 
@@ -133,11 +142,11 @@ def _of_preset(kind: str, scope: str, given: dict[str, Any]) -> list[Budget]:
 def remove(app: App, name: str, org: str | None, by: str | None, reason: str | None) -> None:
     """Remove a budget; its history stays."""
     with guard_of(app) as (guard, _):
-        name = _meant(guard, name, org)
-        guard.remove(name, org=org, by=by, reason=reason)
+        budget = meant(guard, name, org)
+        guard.remove(budget.name, org=budget.org, by=by, reason=reason)
     page = Page()
-    page.line(Span("removed: ", "warn"), name)
-    app.show(page, {"removed": name})
+    page.line(Span("removed: ", "warn"), of_org(budget.name, budget.org))
+    app.show(page, {"removed": budget.name, "org": budget.org})
 
 
 @budgets.command("raise")
@@ -151,39 +160,14 @@ def remove(app: App, name: str, org: str | None, by: str | None, reason: str | N
 def raise_(app: App, name: str, limit: str, org: str | None, by: str | None, reason: str | None) -> None:
     """Give a budget another limit, in its own unit; what is spent stays spent."""
     with guard_of(app) as (guard, _):
-        name = _meant(guard, name, org)
-        before = guard.get(name, org)
-        assert before is not None
+        before = meant(guard, name, org)
         what = f"{before.name!r} is a budget of {before.unit}: limit"
         amount: Any = plain_amount(limit, "limit") if before.unit == "usd" else whole_number(limit, what)
-        after = guard.raise_limit(name, amount, org=org, by=by, reason=reason)
+        after = guard.raise_limit(before.name, amount, org=before.org, by=by, reason=reason)
     page = Page()
-    page.line(Span(after.name, "strong"), f": {before.amount_text(before.limit or 0)} → ",
+    page.line(Span(of_org(after.name, after.org), "strong"), f": {before.amount_text(before.limit or 0)} → ",
               Span(after.amount_text(after.limit or 0), "good"))  # fmt: skip
     app.show(page, budget_json(after))
-
-
-def _meant(guard: Guard, wanted: str, org: str | None) -> str:
-    """The name of the budget meant, by its name or by its scope where that names one. Else InputError."""
-    if not wanted.strip():
-        raise InputError(f"name {wanted!r}: say which budget, by its name or its scope")
-    present = guard.budgets(org or "default")
-    if any(budget.name == wanted for budget in present):
-        return wanted
-    scope = _scope_text(guard, wanted)
-    fitting = [budget.name for budget in present if budget.scope_text in (wanted, scope)]
-    if len(fitting) == 1:
-        return fitting[0]
-    known = ", ".join(repr(name) for name in fitting or [budget.name for budget in present]) or "none"
-    raise InputError(f"{'several budgets are' if fitting else 'no budget is'} called {wanted!r}: there are {known}")
-
-
-def _scope_text(guard: Guard, wanted: str) -> str | None:
-    """A scope as the ledger's budgets have it, be its fields in whatever order; None: it is none."""
-    try:
-        return guard.make(wanted, calls=0).scope_text
-    except InputError:
-        return None
 
 
 @budgets.command()
@@ -196,7 +180,7 @@ def history(app: App, name: str | None, org: str | None) -> None:
     with guard_of(app) as (guard, _):
         found = guard.history(name, org)
         if name and not found:  # its scope: removed ones are meant, too
-            scopes = (name, _scope_text(guard, name))
+            org, scopes = one_org(name, org), scopes_of(guard, name)
             found = [v for v in guard.history(None, org) if v.budget.scope_text in scopes]
     if name and not found:
         raise InputError(f"no budget {name!r} was ever set: `farthing budgets history` shows all that were")
@@ -274,14 +258,16 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
               help="The window.")  # fmt: skip
 @click.option("--since", type=Moment(), help="Only what has happened from this moment on.")
 @click.option("--tz", default="UTC", show_default=True, help="The time zone of days, weeks and months.")
+@org_option
 @click.option("--set", "set_them", is_flag=True, help="Set them, in shadow mode: nothing is denied yet.")
 @shared_options
 @pass_app
-def suggest(app: App, key: str, per: str, since: datetime | None, tz: str, set_them: bool) -> None:
+def suggest(app: App, key: str, per: str, since: datetime | None, tz: str, org: str | None, set_them: bool) -> None:
     """Suggest budgets that history would have kept."""
     with guard_of(app) as (guard, store):
-        found = suggested(store, by=key, per=per, since_us=None if since is None else to_us(since), tz=tz)
-        in_force = {one.name for one in guard.budgets("default") if one.mode != "shadow"}
+        since_us = None if since is None else to_us(since)
+        found = suggested(store, by=key, per=per, org=org or "default", since_us=since_us, tz=tz)
+        in_force = {one.name for one in guard.budgets(org or "default") if one.mode != "shadow"}
         wanted = [one for one in found if one.name not in in_force] if set_them else []
         for budget in wanted:
             guard.put(budget, by="farthing", reason="suggested by history")
@@ -290,7 +276,7 @@ def suggest(app: App, key: str, per: str, since: datetime | None, tz: str, set_t
         page.line(Span(f"{len(wanted)} set in shadow mode", "good"))
         for one in found:
             if one.name in in_force:
-                page.line(f"{one.name}: stays as it is, for a budget of that name is in force", hang=2)
+                page.line(f"{of_org(one.name, one.org)}: stays as it is, for a budget of that name is in force", hang=2)
     app.show(page, [budget_json(one) | ({"set": one in wanted} if set_them else {}) for one in found])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
@@ -17,7 +17,7 @@ from farthing.budgets.guard import Guard
 from farthing.cli.frame import App
 from farthing.errors import InputError
 from farthing.ledger.store import Store
-from farthing.policy import MODES, Budget
+from farthing.policy import MODES, Budget, scope_of
 from farthing.tracker import CostTracker
 from farthing.windows import WINDOWS
 
@@ -47,7 +47,68 @@ def whoever() -> str | None:
 
 by_option = click.option("--by", default=whoever, help="Who does it. Default: the name you are logged in with.")
 reason_option = click.option("--reason", help="Why, for the history.")
-org_option = click.option("--org", help="Of this organisation. Default: the one that needs no name.")
+
+
+def _org(ctx: click.Context, param: click.Parameter, given: str | None) -> str | None:
+    if given is not None and not given.strip():
+        raise click.BadParameter(f"{given!r}: name an organisation, or leave --org out for the one that needs no name")
+    return given
+
+
+org_option = click.option("--org", callback=_org, help="Of this organisation. Default: the one that needs no name.")
+
+
+def one_org(scope: str, org: str | None) -> str | None:
+    """The organisation that SCOPE or --org names; None: neither. InputError where they name two."""
+    try:
+        said = scope_of(scope).get("org")
+    except InputError:  # no scope, but a budget's name
+        said = None
+    if said is not None and org not in (None, said):
+        raise InputError(f"scope {scope!r} is of organisation {said!r}, and --org says {org!r}: say one of them")
+    return said or org
+
+
+def meant(guard: Guard, wanted: str, org: str | None) -> Budget:
+    """The budget meant, by its name or by its scope where that names one. Else InputError."""
+    if not wanted.strip():
+        raise InputError(f"name {wanted!r}: say which budget, by its name or its scope")
+    org = one_org(wanted, org)
+    everywhere = fitting(guard, wanted)
+    found = [budget for budget in everywhere if budget.org == (org or "default")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"several budgets are called {wanted!r}: there are {_names(found)}")
+    of_whom = "" if org is None else f" of {org}"
+    if elsewhere := sorted({budget.org for budget in everywhere}):
+        says = " or ".join(f"--org {one if one != '*' else repr(one)}" for one in elsewhere)
+        raise InputError(
+            f"no budget{of_whom or ' of the default organisation'} is called {wanted!r}, "
+            f"but {' and '.join(elsewhere)} {'has' if len(elsewhere) == 1 else 'have'} one: use {says}"
+        )
+    raise InputError(f"no budget{of_whom} is called {wanted!r}: there are {_names(guard.budgets(org or 'default'))}")
+
+
+def _names(budgets: Sequence[Budget]) -> str:
+    return ", ".join(repr(budget.name) for budget in budgets) or "none"
+
+
+def fitting(guard: Guard, wanted: str) -> list[Budget]:
+    """The budgets of all organisations that have this name, or else this scope."""
+    present = guard.budgets()
+    scopes = scopes_of(guard, wanted)
+    return [b for b in present if b.name == wanted] or [b for b in present if b.scope_text in scopes]
+
+
+def scopes_of(guard: Guard, wanted: str) -> tuple[str, ...]:
+    """A scope as budgets of the ledger have it, be its fields in whatever order, and `everything` as tables say it."""
+    if wanted == "everything":
+        return ("*",)
+    try:
+        return (wanted, guard.make(wanted, calls=0).scope_text)
+    except InputError:  # no scope
+        return (wanted,)
 
 
 def plain_amount(text: str, what: str) -> str:
@@ -111,6 +172,7 @@ def budget_options(function: Decorated) -> Decorated:
 
 def budget_of_options(make: Callable[..., Budget], scope: str, given: dict[str, Any]) -> Budget:
     """The budget that the options mean, made by `make`. What cannot be: InputError."""
+    one_org(scope, given["org"])
     words = {
         name: given[name] for name in ("usd", "tokens", "calls", "name", "owner", "org") if given[name] is not None
     }

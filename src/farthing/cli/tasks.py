@@ -10,6 +10,7 @@ from farthing.cli.frame import App, Guarded, as_filter, filter_options, pass_app
 from farthing.cli.guarding import by_option, guard_of, org_option, reason_option
 from farthing.reports.blocks import Page, Span
 from farthing.reports.tasks import task_type_json, tasks_by_type, tasks_page
+from farthing.reports.text import of_org
 
 
 @click.group(cls=Guarded, invoke_without_command=True)
@@ -44,5 +45,5 @@ def kill(app: App, task: str, org: str | None, by: str | None, reason: str | Non
     with guard_of(app) as (guard, _):
         guard.people.kill(task, reason, by=by, org=org)
     page = Page()
-    page.line(Span("killed: ", "bad"), task)
-    app.show(page, {"killed": task})
+    page.line(Span("killed: ", "bad"), of_org(task, org or "default"))
+    app.show(page, {"killed": task, "org": org or "default"})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from farthing.budgets.declared import AgentStep, Step
 from farthing.budgets.presets import PRESETS
@@ -13,21 +12,13 @@ from farthing.event import from_us, to_us
 from farthing.ledger.alerts import Alert
 from farthing.ledger.audit import Audit
 from farthing.ledger.policies import Approval, Standing, Version
-from farthing.money import PICO_PER_USD, pico_to_usd
 from farthing.policy import Budget
 from farthing.reports.blocks import Bar, Cell, Column, Page, Span, Table
-from farthing.reports.outlook import Outlook
-from farthing.reports.text import count, money, plural
-
-Outlooks = Mapping[tuple[str, str, int], Outlook]
-"""Where accounts are heading, by (budget's name, account's place, start of the window)."""
+from farthing.reports.budget_values import asked_text
+from farthing.reports.outlook import Outlooks, heading_of
+from farthing.reports.text import count, money, of_org, plural
 
 _FULL, _NEARLY = 100.0, 80.0
-
-
-def by_account(found: Sequence[Outlook]) -> Outlooks:
-    """Outlooks by the account they are of."""
-    return {(one.name, one.place, one.start_us): one for one in found}
 
 
 def amount(unit: str, value: int | None) -> str:
@@ -37,9 +28,9 @@ def amount(unit: str, value: int | None) -> str:
     return money(value) if unit == "usd" else count(value)
 
 
-def covers(place: str) -> str:
-    """A scope in words."""
-    return "everything" if place == "*" else place
+def covers(place: str, org: str = "default") -> str:
+    """A scope in words, and whose it is."""
+    return of_org("everything" if place == "*" else place, org)
 
 
 def fullest_first(standings: Sequence[Standing]) -> list[Standing]:
@@ -48,13 +39,23 @@ def fullest_first(standings: Sequence[Standing]) -> list[Standing]:
 
 
 def budgets_page(
-    standings: Sequence[Standing], outlooks: Outlooks, now: datetime, *, undeclared: Sequence[str] = ()
+    standings: Sequence[Standing],
+    outlooks: Outlooks,
+    now: datetime,
+    *,
+    nothing: str = "",
+    undeclared: Sequence[str] = (),
 ) -> Page:
-    """Every account: limit, spent, held, how full, when it begins anew, where it is heading."""
+    """Every account: limit, spent, held, how full, when it begins anew, where it is heading.
+
+    nothing: what is said without any, where it is not that no budget is set. undeclared: lines below all.
+    """
     page = Page()
     if standings:
         page.add(standings_table(fullest_first(standings), outlooks, now))
         _notes(page, standings)
+    elif nothing:
+        page.line(nothing, hang=2)
     else:
         page.line("No budget is set, so nothing is held back.")
         page.line()
@@ -93,7 +94,7 @@ def standings_table(standings: Sequence[Standing], outlooks: Outlooks, now: date
 
 
 def _heading(one: Standing, outlooks: Outlooks) -> Cell:
-    found = outlooks.get((one.budget.name, one.place, one.start_us))
+    found = heading_of(one, outlooks)
     if found is None:
         return ""
     will = found.limit is not None and found.end > found.limit
@@ -120,7 +121,7 @@ def limit_per(budget: Budget) -> str:
 
 def _row(one: Standing, now: datetime) -> list[Cell]:
     budget, unit = one.budget, one.budget.unit
-    whom = covers(one.place) if budget.org in ("default", "*") else f"{covers(one.place)} of {budget.org}"
+    whom = covers(one.place, budget.org)
     mode = "" if budget.mode == "hard" else f" ({budget.mode})"
     if one.limit is None:
         row: list[Cell] = [f"{whom}{mode}: {limit_of(budget)}", *[""] * 7]
@@ -152,8 +153,9 @@ def until(end_us: int, now: datetime) -> str:
 def _notes(page: Page, standings: Sequence[Standing]) -> None:
     inflated = [one for one in standings if one.inflation is not None and one.inflation >= 10 and one.reserved]
     for one in inflated[:3]:
+        whose = covers(one.place, one.budget.org)
         page.line(
-            Span(f"{covers(one.place)}: calls hold {one.inflation:.0f} times what they come to", "warn"),
+            Span(f"{whose}: calls hold {one.inflation:.0f} times what they come to", "warn"),
             "; name max_tokens in them, or raise the limit",
             hang=2,
         )
@@ -161,40 +163,8 @@ def _notes(page: Page, standings: Sequence[Standing]) -> None:
     for one in over[:3]:
         by = one.posted - (one.limit or 0)
         more = money(by) if one.budget.unit == "usd" else one.budget.amount_text(by)
-        page.line(Span(f"{covers(one.place)} per {one.budget.window}: {more} over its limit", "bad"), hang=2)
-
-
-def standing_json(one: Standing, outlooks: Outlooks) -> dict[str, Any]:
-    """A standing for programs. Amounts are in `unit`: picodollars, tokens or calls; `_usd` beside them for money."""
-    budget = one.budget
-    values: dict[str, Any] = {
-        "name": budget.name,
-        "org": budget.org,
-        "scope": dict(budget.scope),
-        "covers": one.place,
-        "per": budget.window,
-        "tz": budget.tz,
-        "mode": budget.mode,
-        "on_exceed": budget.on_exceed,
-        "on_unpriced": budget.on_unpriced,
-        "models": list(budget.models),
-        "owner": budget.owner,
-        "critical": budget.critical,
-        "unit": "picodollars" if budget.unit == "usd" else budget.unit,
-        "thresholds": [float(share) for share in budget.thresholds],
-    }
-    for name in ("limit", "posted", "reserved", "remaining", "granted"):
-        value = getattr(one, name)
-        values[name] = value
-        if budget.unit == "usd":
-            values[f"{name}_usd"] = None if value is None else value / PICO_PER_USD
-    heading = outlooks.get((budget.name, one.place, one.start_us))
-    return values | {
-        "percent": round(one.percent, 2),
-        "resets_at": None if one.end_us is None else from_us(one.end_us).isoformat(),
-        "hold_inflation": None if one.inflation is None else round(one.inflation, 3),
-        "forecast": None if heading is None else heading.end,
-    }
+        whose = f"{covers(one.place, one.budget.org)} per {one.budget.window}"
+        page.line(Span(f"{whose}: {more} over its limit", "bad"), hang=2)
 
 
 def history_page(versions: Sequence[Version]) -> Page:
@@ -208,44 +178,12 @@ def history_page(versions: Sequence[Version]) -> Page:
         *(Column("mode", rank=1), Column("by", rank=2), Column("why", rank=3, least=12)),
     )
     rows = [
-        (f"{from_us(v.at_us):%Y-%m-%d %H:%M}", v.action, v.budget.name, limit_of(v.budget), v.budget.mode,
-         v.by or "", v.reason or "")
+        (f"{from_us(v.at_us):%Y-%m-%d %H:%M}", v.action, of_org(v.budget.name, v.budget.org), limit_of(v.budget),
+         v.budget.mode, v.by or "", v.reason or "")
         for v in versions
     ]  # fmt: skip
     page.add(Table(columns, rows))
     return page
-
-
-def version_json(one: Version) -> dict[str, Any]:
-    """A version for programs."""
-    return {
-        "version": one.version,
-        "at": from_us(one.at_us).isoformat(),
-        "action": one.action,
-        "by": one.by,
-        "reason": one.reason,
-        "budget": budget_json(one.budget),
-    }
-
-
-def budget_json(budget: Budget) -> dict[str, Any]:
-    """A budget for programs, its limit in its own unit (US dollars as text)."""
-    limit = budget.limit if budget.unit != "usd" or budget.limit is None else str(pico_to_usd(budget.limit))
-    return {
-        "name": budget.name,
-        "org": budget.org,
-        "scope": dict(budget.scope),
-        budget.unit: limit,
-        "per": budget.window,
-        "tz": budget.tz,
-        "mode": budget.mode,
-        "thresholds": [str(share) for share in budget.thresholds],
-        "on_exceed": budget.on_exceed,
-        "on_unpriced": budget.on_unpriced,
-        "models": list(budget.models),
-        "owner": budget.owner,
-        "critical": budget.critical,
-    }
 
 
 def alerts_page(found: Sequence[Alert]) -> Page:
@@ -259,7 +197,7 @@ def alerts_page(found: Sequence[Alert]) -> Page:
         *(Column("what", least=24), Column("times", right=True, rank=2), Column("budget", rank=3)),
     )
     rows = [
-        (f"{from_us(a.last_us):%Y-%m-%d %H:%M}", covers(a.place), a.window, _told(a), count(a.times), a.budget)
+        (f"{from_us(a.last_us):%Y-%m-%d %H:%M}", covers(a.place, a.org), a.window, _told(a), count(a.times), a.budget)
         for a in found
     ]
     page.add(Table(columns, rows))
@@ -268,29 +206,6 @@ def alerts_page(found: Sequence[Alert]) -> Page:
 
 def _told(one: Alert) -> Span:
     return Span(one.text, "bad" if one.rule.startswith("denied:") else "warn")
-
-
-def alert_json(one: Alert) -> dict[str, Any]:
-    """An alert for programs. Amounts are in `unit`: picodollars, tokens or calls."""
-    return {
-        "budget": one.budget,
-        "org": one.org,
-        "covers": one.place,
-        "per": one.window,
-        "mode": one.mode,
-        "rule": one.rule,
-        "text": one.text,
-        "times": one.times,
-        "first_at": from_us(one.at_us).isoformat(),
-        "last_at": from_us(one.last_us).isoformat(),
-        "resets_at": None if one.end_us is None else from_us(one.end_us).isoformat(),
-        "unit": "picodollars" if one.unit == "usd" else one.unit,
-        "limit": one.limit,
-        "posted": one.posted,
-        "reserved": one.reserved,
-        "requested": one.requested,
-        "model": one.model,
-    }
 
 
 def presets_page() -> Page:
@@ -325,7 +240,7 @@ def plan_page(steps: Sequence[Step], agents: Sequence[AgentStep], *, dry_run: bo
         budget = step.budget
         whole = f" {limit_per(budget)}, {budget.mode}" if step.action == "add" else ""
         word = {"extra": "  (not in the file; --prune removes it)", "keep": "  as it is"}.get(step.action, "")
-        page.line(Span(f"{mark} {budget.name}", style), whole, Span(word, "dim"), hang=4)
+        page.line(Span(f"{mark} {of_org(budget.name, budget.org)}", style), whole, Span(word, "dim"), hang=4)
         for name, before, after in step.differs:
             page.line(f"    {name}: {before} → ", Span(after, "strong"), hang=6)
         if step.opens:
@@ -335,7 +250,7 @@ def plan_page(steps: Sequence[Step], agents: Sequence[AgentStep], *, dry_run: bo
         owner = f", owner {agent.owner}" if agent.owner else ""
         mark = "=" if agent.action == "keep" else "~"
         rank = "critical" if agent.critical else "ordinary"
-        page.line(Span(f"{mark} agent {agent.name}: {rank}{owner}", style))
+        page.line(Span(f"{mark} agent {of_org(agent.name, agent.org)}: {rank}{owner}", style))
     changes = sum(s.action in ("add", "change", "remove") for s in steps) + sum(a.action == "change" for a in agents)
     drift = sum(s.action == "extra" for s in steps)
     page.line()
@@ -345,12 +260,6 @@ def plan_page(steps: Sequence[Step], agents: Sequence[AgentStep], *, dry_run: bo
     return page
 
 
-def step_json(step: Step) -> dict[str, Any]:
-    """A step for programs."""
-    differs = {name: {"before": before, "after": after} for name, before, after in step.differs}
-    return {"action": step.action, "budget": budget_json(step.budget), "differs": differs}
-
-
 def suggest_page(found: Sequence[Budget]) -> Page:
     """Suggested budgets, as commands that set them."""
     page = Page()
@@ -358,7 +267,7 @@ def suggest_page(found: Sequence[Budget]) -> Page:
         page.line("Nothing was spent by anybody with a name, so there is nothing to go by.")
         return page
     columns = (Column("covers", least=16), Column("limit", right=True), Column("per"))
-    page.add(Table(columns, [(covers(b.scope_text), limit_of(b), b.window) for b in found]))
+    page.add(Table(columns, [(covers(b.scope_text, b.org), limit_of(b), b.window) for b in found]))
     page.line()
     page.line("Each is 1.5 times the 95th percentile of its own past. Set them in shadow mode first: --set", hang=2)
     return page
@@ -371,7 +280,7 @@ def _said(budget: Budget, value: int) -> str:
 def trial_page(found: Trial) -> Page:
     """What a budget would have denied."""
     page, budget = Page(), found.budget
-    page.line(Span(f"{budget.name}: {limit_per(budget)}", "strong"))
+    page.line(Span(f"{of_org(budget.name, budget.org)}: {limit_per(budget)}", "strong"))
     share = f" of {plural(found.calls, 'call')}" if found.calls else ""
     if not found.denied_calls:
         words = "It would have denied nothing" if found.calls else "Nothing in its scope was called"
@@ -389,29 +298,12 @@ def trial_page(found: Trial) -> Page:
         *(Column("amount", right=True), Column("first (UTC)", rank=1)),
     )
     rows = [
-        (covers(a.place), count(a.calls), count(a.denied_calls), _said(budget, a.denied),
+        (covers(a.place, budget.org), count(a.calls), count(a.denied_calls), _said(budget, a.denied),
          "" if a.first_us is None else f"{from_us(a.first_us):%Y-%m-%d %H:%M}")
         for a in found.accounts[:20]
     ]  # fmt: skip
     page.add(Table(columns, rows))
     return page
-
-
-def trial_json(found: Trial) -> dict[str, Any]:
-    """A trial for programs; amounts in the budget's unit, dollars as picodollars."""
-    return {
-        "budget": budget_json(found.budget),
-        "calls": found.calls,
-        "amount": found.amount,
-        "denied_calls": found.denied_calls,
-        "denied_amount": found.denied_amount,
-        "windows": found.windows,
-        "accounts": [
-            {"covers": a.place, "calls": a.calls, "denied_calls": a.denied_calls, "denied_amount": a.denied,
-             "first": None if a.first_us is None else from_us(a.first_us).isoformat()}
-            for a in found.accounts
-        ],
-    }  # fmt: skip
 
 
 def approvals_page(found: Sequence[Approval]) -> Page:
@@ -425,7 +317,7 @@ def approvals_page(found: Sequence[Approval]) -> Page:
         *(Column("for", rank=1), Column("state"), Column("by", rank=2), Column("why", rank=3, least=10)),
     )
     rows = [
-        (str(a.number), f"{from_us(a.at_us):%m-%d %H:%M}", covers(a.place), _more(a), a.model or "", a.state,
+        (str(a.number), f"{from_us(a.at_us):%m-%d %H:%M}", asked_whom(a), asked_text(a), a.model or "", a.state,
          a.by or "", a.reason or "")
         for a in found
     ]  # fmt: skip
@@ -438,24 +330,9 @@ def approvals_page(found: Sequence[Approval]) -> Page:
     return page
 
 
-def _more(one: Approval) -> str:
-    return str(one.amount) if one.budget is None else one.budget.amount_text(one.amount)
-
-
-def approval_json(one: Approval) -> dict[str, Any]:
-    """An approval for programs."""
-    return {
-        "number": one.number,
-        "at": from_us(one.at_us).isoformat(),
-        "budget": None if one.budget is None else one.budget.name,
-        "covers": one.place,
-        "model": one.model,
-        "amount": one.amount,
-        "amount_text": _more(one),
-        "state": one.state,
-        "by": one.by,
-        "reason": one.reason,
-    }
+def asked_whom(one: Approval) -> str:
+    """The account that an approval is for, in words."""
+    return covers(one.place) if one.budget is None else covers(one.place, one.budget.org)
 
 
 def audit_lines(page: Page, found: Audit) -> None:
@@ -472,14 +349,3 @@ def audit_lines(page: Page, found: Audit) -> None:
     )
     for mismatch in found.mismatches[:20]:
         page.line("  ", str(mismatch), hang=4)
-
-
-def audit_json(found: Audit) -> dict[str, Any]:
-    """The proof for programs."""
-    return {
-        "budgets_hold": found.holds_true,
-        "accounts": found.accounts,
-        "account_entries": found.entries,
-        "open_holds": found.holds,
-        "account_mismatches": [str(one) for one in found.mismatches],
-    }

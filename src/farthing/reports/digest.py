@@ -13,12 +13,13 @@ from farthing.ledger.store import Filter, Question, Row, Store
 from farthing.money import PICO_PER_USD
 from farthing.reports.blocks import Bar, Cell, Column, Figures, Heading, Page, Span, Table
 from farthing.reports.breakdown import breakdown_table, footnotes
+from farthing.reports.budget_values import outlook_json
 from farthing.reports.currency import USD, Currency
 from farthing.reports.lines import row_json, totals_json
-from farthing.reports.outlook import Outlook, outlook, outlooks
+from farthing.reports.outlook import Outlook, outlook, outlooks, standings_of
 from farthing.reports.periods import Period, month, one_day, week
 from farthing.reports.queries import Asked, Breakdown, breakdown
-from farthing.reports.text import change, count, plural, share
+from farthing.reports.text import change, count, of_org, plural, share
 from farthing.totals import Totals
 from farthing.windows import zone
 
@@ -63,7 +64,7 @@ def digest(store: Store, window: str, at: datetime, where: Filter | None = None,
     asked = Asked(limit=_SHOWN, tz=tz, before=earlier, trends=window != "day")
     parts = [breakdown(store, (key,), chosen, asked=asked) for key in KEYS]
     owed, plan, totals = _owed(store, chosen, tz)
-    standings = store.accounts.standings(to_us(at)) if where is None or not where.equals else []
+    standings = standings_of(store, at, chosen.org) if not chosen.equals else []
     return Digest(
         window=window,
         period=period,
@@ -180,7 +181,7 @@ def budgets_table(found: Sequence[Outlook]) -> Table:
         mode = "" if one.mode == "hard" else f" ({one.mode})"
         rows.append(
             [
-                one.name + mode,
+                of_org(one.name, one.org) + mode,
                 one.place if one.place != "*" else "everything",
                 _amount(one.unit, one.spent),
                 _amount(one.unit, limit),
@@ -206,14 +207,21 @@ def over_lines(found: Sequence[Outlook], tz: str) -> Iterator[tuple[str | Span, 
     for one in found:
         if one.over_at_us is None:
             continue
+        name = called(one)
         if one.limit is not None and one.spent >= one.limit:
-            yield (Span(f"{one.name}: used up", "bad"), f" until {_moment(one.end_us, tz)}")
+            yield (Span(f"{name}: used up", "bad"), f" until {_moment(one.end_us, tz)}")
         else:
             more = one.end - (one.limit or 0)
             yield (
-                Span(f"{one.name}: {_amount(one.unit, more)} over", "warn"),
+                Span(f"{name}: {_amount(one.unit, more)} over", "warn"),
                 f" at the expected pace; its limit is reached about {_moment(one.over_at_us, tz)}",
             )
+
+
+def called(one: Outlook) -> str:
+    """The budget's name, and whose account it is where the name does not tell."""
+    told = one.place == "*" or one.place in one.name
+    return of_org(one.name if told else f"{one.name}, {one.place}", one.org)
 
 
 def _moment(at_us: int, tz: str) -> str:
@@ -242,25 +250,3 @@ def digest_json(found: Digest) -> dict[str, Any]:
 
 def _money(name: str, pico: int) -> dict[str, Any]:
     return {f"{name}_usd": pico / PICO_PER_USD, f"{name}_pico": pico}
-
-
-def outlook_json(one: Outlook) -> dict[str, Any]:
-    """A forecast for programs, in the window's unit: picodollars, tokens or calls."""
-    return {
-        "name": one.name,
-        "place": one.place,
-        "unit": "picodollars" if one.unit == "usd" else one.unit,
-        "window": one.window,
-        "start": from_us(one.start_us).isoformat(),
-        "end": from_us(one.end_us).isoformat(),
-        "spent": one.spent,
-        "limit": one.limit,
-        "expected": one.end,
-        "low": one.low,
-        "high": one.high,
-        "limit_reached_at": None if one.over_at_us is None else from_us(one.over_at_us).isoformat(),
-        "method": one.forecast.method,
-        "tests": one.forecast.tests,
-        "held": one.forecast.held,
-        "how": one.forecast.why,
-    }

@@ -7,9 +7,10 @@ from typing import Any
 
 from farthing.event import from_us
 from farthing.reports.blocks import Figures, Heading, Page, Span
-from farthing.reports.digest import budgets_table, outlook_json, over_lines
+from farthing.reports.budget_values import outlook_json
+from farthing.reports.digest import budgets_table, over_lines
 from farthing.reports.outlook import Outlook
-from farthing.reports.text import money
+from farthing.reports.text import money, of_org
 from farthing.windows import zone
 
 
@@ -40,7 +41,7 @@ def forecast_page(whole: Outlook, budgets: Sequence[Outlook], tz: str) -> Page:
             page.line(*line, hang=2)
         page.line()
         for why in dict.fromkeys(one.forecast.why for one in budgets):
-            names = [one.name for one in budgets if one.forecast.why == why]
+            names = list(dict.fromkeys(of_org(one.name, one.org) for one in budgets if one.forecast.why == why))
             page.line(Span(f"{', '.join(names[:3])}{' …' if len(names) > 3 else ''}: ", "dim"), why, hang=2)
     return page
 

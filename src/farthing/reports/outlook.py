@@ -23,12 +23,13 @@ HOUR_US = 3_600_000_000
 class Outlook:
     """A window and where it is heading, in its unit (picodollars, tokens or calls).
 
-    name    of the budget, or of the window; place: the account's scope in words
+    name    of the budget, or of the window; org: the budget's, `*` for all; place: the account's scope in words
     spent   so far; end: what it will come to, `spent` and the forecast; low, high: its range where there is one
     limit   None without one; over_at: when it will be reached at the expected pace, in the window; None: not
     """
 
     name: str
+    org: str
     place: str
     unit: str
     window: str
@@ -54,6 +55,20 @@ class Outlook:
     def high(self) -> int | None:
         """The upper end of the range."""
         return None if self.forecast.high is None else self.spent + self.forecast.high
+
+
+Outlooks = Mapping[tuple[str, str, str, int], Outlook]
+"""Where accounts are heading, by (budget's organisation and name, account's place, start of the window)."""
+
+
+def by_account(found: Sequence[Outlook]) -> Outlooks:
+    """Outlooks by the account they are of."""
+    return {(one.org, one.name, one.place, one.start_us): one for one in found}
+
+
+def heading_of(one: Standing, outlooks: Outlooks) -> Outlook | None:
+    """Where an account is heading; None: nobody has asked, or its window has no end."""
+    return outlooks.get((one.budget.org, one.budget.name, one.place, one.start_us))
 
 
 class Past:
@@ -87,6 +102,7 @@ def outlook(
     assert end is not None
     return Outlook(
         name=f"this {window}",
+        org=EACH if where is None or where.org is None else where.org,
         place="everything",
         unit="usd",
         window=window,
@@ -96,6 +112,11 @@ def outlook(
         limit=None,
         forecast=_ahead(amounts, step, tz, now, end),
     )
+
+
+def standings_of(store: Store, now: datetime, org: str | None) -> list[Standing]:
+    """How every account stands; where an organisation is named, only its own."""
+    return [one for one in store.accounts.standings(to_us(now)) if org is None or one.org in (org, EACH)]
 
 
 def outlooks(store: Store, now: datetime, standings: Sequence[Standing]) -> list[Outlook]:
@@ -128,6 +149,7 @@ def _of_account(past: Past, now: datetime, standing: Standing, end_us: int) -> O
             over_at = to_us(now) + left * (limit - standing.posted) // found.expected
     return Outlook(
         name=budget.name,
+        org=budget.org,
         place=standing.place,
         unit=budget.unit,
         window=budget.window,
