@@ -165,7 +165,7 @@ def test_raise_remove_and_history(run: Run, read: Run) -> None:
     assert read("budgets", "history") == []
     run("budgets", "set", "agent=a", "--usd", "5", "--by", "ann", "--reason", "to begin with")
     assert run("budgets", "raise", "agent=a", "$1,000.50", "--by", "bob").output == (
-        "agent=a usd per day: $5.00 → $1,000.50\n"
+        "raised: agent=a usd per day, $5.00 → $1,000.50 per day\n"
     )
     run("budgets", "remove", "agent=a usd per day", "--reason", "not needed")
     found = read("budgets", "history")
@@ -213,7 +213,7 @@ def test_try_and_suggest(filled: Run, read: Run) -> None:
     assert {one["mode"] for one in read("budgets")} == {"shadow"}
     assert all(one["percent"] < 101 for one in read("budgets"))
     name = suggested[0]["name"]
-    filled("budgets", "set", f"agent={suggested[0]['scope']['agent']}", "--usd", "50")
+    filled("budgets", "set", f"agent={suggested[0]['scope']['agent']}", "--usd", "50", "--mode", "hard")
     said = filled("budgets", "suggest", "--set").output
     assert f"{len(suggested) - 1} set in shadow mode\n{name}: stays as it is" in said
     assert [one["name"] for one in read("budgets", "suggest", "--set") if not one["set"]] == [name]

@@ -11,39 +11,53 @@ import click
 
 from farthing.budgets.declared import budgets_of, plan, plan_agents
 from farthing.budgets.guard import Guard
-from farthing.budgets.presets import PRESETS, preset
+from farthing.budgets.presets import PRESETS
 from farthing.budgets.tryout import suggest as suggested
 from farthing.budgets.tryout import try_budget
-from farthing.cli.frame import App, Guarded, Moment, now, pass_app, shared_options
-from farthing.cli.guarding import (
+from farthing.cli.budget_options import (
     budget_of_options,
     budget_options,
+    plain_amount,
+    preset_of_options,
+    tried_of_options,
+    whole_number,
+)
+from farthing.cli.frame import App, Guarded, Moment, now, pass_app, shared_options
+from farthing.cli.guarding import (
     by_option,
     guard_of,
     meant,
     one_org,
     org_option,
-    plain_amount,
     reason_option,
     scopes_of,
-    whole_number,
 )
 from farthing.config import declared_in
 from farthing.errors import InputError
 from farthing.event import to_us
 from farthing.policy import EACH, Budget
 from farthing.reports.blocks import Page, Span
-from farthing.reports.budget_values import alert_json, budget_json, standing_json, step_json, trial_json, version_json
+from farthing.reports.budget_values import (
+    alert_json,
+    budget_json,
+    set_json,
+    standing_json,
+    step_json,
+    trial_json,
+    version_json,
+)
 from farthing.reports.budgets import (
     alerts_page,
     budgets_page,
     fullest_first,
     history_page,
-    limit_per,
     plan_page,
     presets_page,
+    raised_page,
+    set_page,
     suggest_page,
     trial_page,
+    used_up,
 )
 from farthing.reports.outlook import by_account, outlooks
 from farthing.reports.text import of_org
@@ -102,34 +116,19 @@ def _undeclared(app: App, guard: Guard) -> list[str]:
 @reason_option
 @shared_options
 @pass_app
-def set_(app: App, /, scope: str, kind: str | None, by: str | None, reason: str | None, **given: Any) -> None:
-    """Set a budget; one of the same name is changed.
+def set_(app: App, /, scope: str | None, kind: str | None, by: str | None, reason: str | None, **given: Any) -> None:
+    """Set a budget; of one that is set under the same name, what is not said stays as it was.
 
     SCOPE is field=value,... over attribution, provider and model: agent=researcher, team=search,model=gpt-4o*,
     agent=* (each agent by itself); without it: everything.
     """
     with guard_of(app) as (guard, _):
-        wanted = _of_preset(kind, scope, given) if kind else [budget_of_options(guard.make, scope, given)]
-        page = Page()
-        done = []
-        for budget in wanted:
-            change = guard.put(budget, by=by, reason=reason)
-            done.append(budget_json(budget) | {"change": change})
-            words = f", {limit_per(budget)}, {budget.mode}"
-            page.line(Span(f"{change}: ", "good"), Span(of_org(budget.name, budget.org), "strong"), words, hang=2)
-    app.show(page, done)
-
-
-def _of_preset(kind: str, scope: str, given: dict[str, Any]) -> list[Budget]:
-    name, equals, agent = scope.partition("=")
-    if name.strip() != "agent" or not equals or "," in agent:
-        raise InputError(f"scope {scope!r}: a preset is for one agent: agent=researcher --preset {kind}")
-    if any(given[unit] is not None for unit in ("usd", "tokens", "calls", "name")):
-        raise InputError("--preset has its own limits and names: leave --usd, --tokens, --calls and --name out")
-    more = {key: given[key] for key in ("tz", "mode", "owner", "critical", "on_exceed", "on_unpriced")}
-    if given["org"]:
-        more["org"] = given["org"]
-    return list(preset(kind).budgets(agent.strip(), **more))
+        wanted = preset_of_options(guard, kind, scope, given) if kind else [budget_of_options(guard, scope, given)]
+        present = [old for one in wanted if (old := guard.get(one.name, one.org)) is not None]
+        changes = [guard.put(budget, by=by, reason=reason) for budget in wanted]
+        done = list(zip(changes, plan(present, wanted), strict=True))
+        full = used_up(guard.status(), wanted)
+    app.show(set_page(done, full), [set_json(change, step, full) for change, step in done])
 
 
 @budgets.command()
@@ -161,13 +160,23 @@ def raise_(app: App, name: str, limit: str, org: str | None, by: str | None, rea
     """Give a budget another limit, in its own unit; what is spent stays spent."""
     with guard_of(app) as (guard, _):
         before = meant(guard, name, org)
-        what = f"{before.name!r} is a budget of {before.unit}: limit"
-        amount: Any = plain_amount(limit, "limit") if before.unit == "usd" else whole_number(limit, what)
+        amount = _limit(before, limit)
         after = guard.raise_limit(before.name, amount, org=before.org, by=by, reason=reason)
-    page = Page()
-    page.line(Span(of_org(after.name, after.org), "strong"), f": {before.amount_text(before.limit or 0)} → ",
-              Span(after.amount_text(after.limit or 0), "good"))  # fmt: skip
-    app.show(page, budget_json(after))
+        full = used_up(guard.status(), [after])
+    old, new = before.limit or 0, after.limit or 0
+    change = "raised" if new > old else "lowered" if new < old else "unchanged"
+    (step,) = plan([before], [after])
+    app.show(raised_page(change, before, after, full), set_json(change, step, full))
+
+
+def _limit(budget: Budget, text: str) -> Any:
+    """A limit in the budget's own unit. InputError where it is none."""
+    if text.strip().startswith("+"):
+        now_is = "" if budget.limit is None else f"; it is {budget.amount_text(budget.limit)} now"
+        raise InputError(f"limit {text!r}: give the whole new limit, not what is to be added{now_is}")
+    if budget.unit == "usd":
+        return plain_amount(text, "limit")
+    return whole_number(text, f"{budget.name!r} is a budget of {budget.unit}: limit")
 
 
 @budgets.command()
@@ -286,16 +295,16 @@ def suggest(app: App, key: str, per: str, since: datetime | None, tz: str, org: 
 @click.option("--until", type=Moment(end_of_day=True), help="Only what has happened before this.")
 @shared_options
 @pass_app
-def try_(app: App, /, scope: str, since: datetime | None, until: datetime | None, **given: Any) -> None:
+def try_(app: App, /, scope: str | None, since: datetime | None, until: datetime | None, **given: Any) -> None:
     """Show what a budget would have denied of what has happened; nothing is set.
 
-    SCOPE and options are those of `budgets set`. With a name of a budget that is set as SCOPE, that one is tried.
+    SCOPE and options are those of `budgets set`. With the name or scope of a budget that is set, that one is tried, as
+    the options would have it.
     """
     with guard_of(app) as (guard, store):
-        present = guard.get(scope, given["org"]) if "=" not in scope or " " in scope else None
         found = try_budget(
             store,
-            present or budget_of_options(guard.make, scope, given),
+            tried_of_options(guard, scope, given),
             since_us=None if since is None else to_us(since),
             until_us=None if until is None else to_us(until),
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from farthing.budgets.declared import Step
-from farthing.budgets.tryout import Trial
+from farthing.budgets.tryout import Trial, Tried
 from farthing.event import from_us
 from farthing.ledger.alerts import Alert
 from farthing.ledger.audit import Audit
@@ -132,6 +133,12 @@ def step_json(step: Step) -> dict[str, Any]:
     return {"action": step.action, "budget": budget_json(step.budget), "differs": differs}
 
 
+def set_json(change: str, step: Step, full: Sequence[Standing]) -> dict[str, Any]:
+    """A budget that was set or raised, for programs; used_up: its accounts that have nothing left."""
+    spent = [standing_json(one, {}) for one in full if one.budget == step.budget]
+    return budget_json(step.budget) | {"change": change, "differs": step_json(step)["differs"], "used_up": spent}
+
+
 def trial_json(found: Trial) -> dict[str, Any]:
     """A trial for programs; amounts in the budget's unit, dollars as picodollars."""
     return {
@@ -140,13 +147,21 @@ def trial_json(found: Trial) -> dict[str, Any]:
         "amount": found.amount,
         "denied_calls": found.denied_calls,
         "denied_amount": found.denied_amount,
+        "denied_unpriced": found.denied_unpriced,
         "windows": found.windows,
-        "accounts": [
-            {"covers": a.place, "calls": a.calls, "denied_calls": a.denied_calls, "denied_amount": a.denied,
-             "first": None if a.first_us is None else from_us(a.first_us).isoformat()}
-            for a in found.accounts
-        ],
-    }  # fmt: skip
+        "accounts": [_tried_json(one) for one in found.accounts],
+    }
+
+
+def _tried_json(one: Tried) -> dict[str, Any]:
+    return {
+        "covers": one.place,
+        "calls": one.calls,
+        "denied_calls": one.denied_calls,
+        "denied_amount": one.denied,
+        "denied_unpriced": one.denied_unpriced,
+        "first": None if one.first_us is None else from_us(one.first_us).isoformat(),
+    }
 
 
 def asked_text(one: Approval) -> str:

@@ -101,11 +101,14 @@ def _heading(one: Standing, outlooks: Outlooks) -> Cell:
     return Span(amount(one.budget.unit, found.end), "warn" if will else "dim")
 
 
+def made_name(budget: Budget) -> str:
+    """The name that is made of what a budget covers, where it has none of its own."""
+    return f"{covers(budget.scope_text)} {'models' if budget.limit is None else budget.unit} per {budget.window}"
+
+
 def _own_name(budget: Budget) -> str:
     """A budget's name, where it is not the one that is made of what it covers."""
-    scope = budget.scope_text if budget.scope else "everything"
-    plain = f"{scope} {'models' if budget.limit is None else budget.unit} per {budget.window}"
-    return "" if budget.name == plain else budget.name
+    return "" if budget.name == made_name(budget) else budget.name
 
 
 def limit_of(budget: Budget) -> str:
@@ -241,10 +244,7 @@ def plan_page(steps: Sequence[Step], agents: Sequence[AgentStep], *, dry_run: bo
         whole = f" {limit_per(budget)}, {budget.mode}" if step.action == "add" else ""
         word = {"extra": "  (not in the file; --prune removes it)", "keep": "  as it is"}.get(step.action, "")
         page.line(Span(f"{mark} {of_org(budget.name, budget.org)}", style), whole, Span(word, "dim"), hang=4)
-        for name, before, after in step.differs:
-            page.line(f"    {name}: {before} → ", Span(after, "strong"), hang=6)
-        if step.opens:
-            page.line(Span("    counts other calls from now on: its window opens with what they have spent", "dim"))
+        _differences(page, step)
     for agent in agents:
         style = "dim" if agent.action == "keep" else "warn"
         owner = f", owner {agent.owner}" if agent.owner else ""
@@ -258,6 +258,69 @@ def plan_page(steps: Sequence[Step], agents: Sequence[AgentStep], *, dry_run: bo
     page.line(Span(f"{plural(changes, 'change')} {done}" if changes else "Nothing differs from the file", "strong"),
               f", {plural(drift, 'budget')} not in the file" if drift else "")  # fmt: skip
     return page
+
+
+def _differences(page: Page, step: Step) -> None:
+    """What changes of a budget, a line for each field."""
+    for name, before, after in step.differs:
+        page.line(f"    {name}: {before} → ", Span(after, "strong"), hang=6)
+    if step.opens:
+        page.line(Span("    counts other calls from now on: its window opens with what they have spent", "dim"))
+
+
+def set_page(done: Sequence[tuple[str, Step]], full: Sequence[Standing]) -> Page:
+    """What has become of budgets that were set: (change, step) of each; `full`: accounts of them that are used up."""
+    page = Page()
+    for change, step in done:
+        budget = step.budget
+        words = f", {limit_per(budget)}, {budget.mode}"
+        page.line(Span(f"{change}: ", "good"), Span(of_org(budget.name, budget.org), "strong"), words, hang=2)
+        _differences(page, step)
+        _spent_already(page, budget, full)
+    return page
+
+
+def raised_page(change: str, before: Budget, after: Budget, full: Sequence[Standing]) -> Page:
+    """What has become of a limit."""
+    page = Page()
+    old, new = (budget.amount_text(budget.limit or 0) for budget in (before, after))
+    page.line(
+        *(Span(f"{change}: ", "good"), Span(of_org(after.name, after.org), "strong"), ", "),
+        *((f"{old} → ",) if old != new else ()),
+        *(Span(new, "strong"), "" if after.window == "total" else f" per {after.window}"),
+        hang=2,
+    )
+    _spent_already(page, after, full)
+    return page
+
+
+def used_up(standings: Sequence[Standing], budgets: Sequence[Budget]) -> list[Standing]:
+    """The accounts of these budgets that have spent their limit, the fullest first."""
+    wanted = {(budget.org, budget.name) for budget in budgets}
+    mine = [one for one in standings if (one.budget.org, one.budget.name) in wanted]
+    return fullest_first([one for one in mine if one.limit is not None and one.posted and one.posted >= one.limit])
+
+
+_FEW = 3
+
+
+def _spent_already(page: Page, budget: Budget, full: Sequence[Standing]) -> None:
+    """What a budget means from now on for accounts that have nothing left."""
+    mine = [one for one in full if one.budget == budget]
+    for one in mine[:_FEW]:
+        whose = "" if one.place == budget.scope_text else f"{covers(one.place)}: "
+        spent = _said(budget, one.posted)
+        page.line(Span(f"  {whose}{spent} is spent already: {_from_now_on(budget, one.end_us)}", "warn"), hang=4)
+    if len(mine) > _FEW:
+        page.line(Span(f"  so have {count(len(mine) - _FEW)} more spent theirs: farthing budgets", "warn"), hang=4)
+
+
+def _from_now_on(budget: Budget, end_us: int | None) -> str:
+    if budget.mode != "hard":
+        return "it is over its limit, and calls pass"
+    does = {"deny": "calls are refused", "ask": "somebody must allow each call"}
+    words = does.get(budget.on_exceed) or f"calls go to {budget.on_exceed.removeprefix('downgrade:')}"
+    return f"{words} until {'it is raised' if end_us is None else f'{from_us(end_us):%Y-%m-%d %H:%M} UTC'}"
 
 
 def suggest_page(found: Sequence[Budget]) -> Page:
@@ -292,6 +355,10 @@ def trial_page(found: Trial) -> Page:
         f", {denied} of {_said(budget, found.amount)}, in {plural(found.windows, 'window')}",
         hang=2,
     )
+    if found.denied_unpriced:
+        have = "has" if found.denied_unpriced == 1 else "have"
+        page.line(f"{count(found.denied_unpriced)} of them {have} no known price: ",
+                  Span("--on-unpriced allow", "accent"), " would let them pass", hang=2)  # fmt: skip
     page.line()
     columns = (
         *(Column("covers", least=14), Column("calls", right=True), Column("denied", right=True)),
