@@ -11,6 +11,7 @@ from farthing.budgets.guard import Guard
 from farthing.cli.frame import App, Guarded, now, pass_app, shared_options
 from farthing.cli.guarding import by_option, guard_of, org_option, reason_option
 from farthing.cli.times import moment
+from farthing.cli.whom import not_so, unknown_agent
 from farthing.errors import InputError
 from farthing.event import Attribution, from_us, to_us
 from farthing.ledger.controls import ALL_ORDINARY, Control
@@ -131,18 +132,22 @@ def pause(
     """Pause an agent: within a second its next call raises, in every process."""
     name = _one_of(agent, noncritical)
     end = None if until is None else _later(until)
-    with guard_of(app) as (guard, _):
+    unknown = None
+    with guard_of(app) as (guard, store):
         if name is None:
             guard.people.pause_noncritical(reason, by=by, until=end, org=org)
         else:
             guard.people.pause(name, reason, by=by, until=end, org=org)
+            unknown = unknown_agent(store, name, org or "default")
     page = Page()
     page.line(Span("paused: ", "warn"), _whom(name, org, "that are not critical"),
               "" if end is None else f", until {end:%Y-%m-%d %H:%M} UTC")  # fmt: skip
-    app.show(
-        page,
-        {"paused": name or ALL_ORDINARY, "org": org or "default", "until": None if end is None else end.isoformat()},
-    )
+    if unknown is not None:
+        page.line(Span(unknown, "warn"), hang=2)
+    said: dict[str, Any] = {"paused": name or ALL_ORDINARY, "org": org or "default"}
+    if name is not None:
+        said["known"] = unknown is None
+    app.show(page, {**said, "until": None if end is None else end.isoformat()})
 
 
 @agents.command()
@@ -155,15 +160,34 @@ def pause(
 @pass_app
 def resume(app: App, agent: str | None, noncritical: bool, org: str | None, by: str | None, reason: str | None) -> None:
     """Let an agent go on."""
-    name = _one_of(agent, noncritical)
+    name, whose = _one_of(agent, noncritical), org or "default"
     with guard_of(app) as (guard, _):
-        if name is None:
+        was_paused = _is_paused(guard, name, whose)
+        paused = [word for word in guard.people.all() if _holds(word, to_us(now()))]
+        if was_paused and name is None:
             guard.people.resume_noncritical(reason, by=by, org=org)
-        else:
+        elif was_paused and name is not None:
             guard.people.resume(name, reason, by=by, org=org)
     page = Page()
+    if not was_paused:
+        called = name or ALL_ORDINARY
+        elsewhere = {word.org for word in paused if word.name == called}
+        mates = [word.name for word in paused if word.org == whose and name and word.name != ALL_ORDINARY]
+        words = not_so("paused", name or "what is not critical", whose, mates=mates, elsewhere=elsewhere)
+        page.line(Span(words, "warn"), hang=2)
+        app.show(page, {"resumed": None, "org": whose, "paused_in": sorted(elsewhere)})
+        return
     page.line(Span("goes on: ", "good"), _whom(name, org, "that were paused together"))
-    app.show(page, {"resumed": name or ALL_ORDINARY, "org": org or "default"})
+    app.show(page, {"resumed": name or ALL_ORDINARY, "org": whose})
+
+
+def _is_paused(guard: Guard, agent: str | None, org: str) -> bool:
+    """Whether there is a pause of the agent, or of all that are not critical, to be ended."""
+    at_us = to_us(now())
+    if agent is None:
+        return any(w.name == ALL_ORDINARY and w.org == org and _holds(w, at_us) for w in guard.people.all())
+    critical = guard.is_critical(Attribution(org=org, agent=agent))
+    return guard.people.known().pause_of(org, agent, at_us, critical=critical) is not None
 
 
 @agents.command("set")
