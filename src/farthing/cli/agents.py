@@ -133,7 +133,7 @@ def pause(
     name = _one_of(agent, noncritical)
     end = None if until is None else _later(until)
     unknown = None
-    with guard_of(app) as (guard, store):
+    with guard_of(app, may_be_new=True) as (guard, store):
         if name is None:
             guard.people.pause_noncritical(reason, by=by, until=end, org=org)
         else:
@@ -147,7 +147,7 @@ def pause(
     said: dict[str, Any] = {"paused": name or ALL_ORDINARY, "org": org or "default"}
     if name is not None:
         said["known"] = unknown is None
-    app.show(page, {**said, "until": None if end is None else end.isoformat()})
+    app.answer(page, {**said, "until": None if end is None else end.isoformat()})
 
 
 @agents.command()
@@ -202,7 +202,7 @@ def set_(app: App, agent: str, critical: bool | None, owner: str | None, org: st
     """Say whether an agent is critical, and who answers for it. What is not said stays as it was."""
     if critical is None and owner is None:
         raise InputError(f"agent {agent!r}: nothing to set; say --critical, --ordinary or --owner")
-    with guard_of(app) as (guard, _):
+    with guard_of(app, may_be_new=True) as (guard, _):
         ranks = (w for w in guard.people.all() if (w.org, w.kind, w.name) == (org or "default", "rank", agent))
         if (said := next(ranks, None)) is not None:
             critical = said.action == "critical" if critical is None else critical
@@ -214,7 +214,7 @@ def set_(app: App, agent: str, critical: bool | None, owner: str | None, org: st
         Span(of_org(agent, org or "default"), "strong"),
         f": {'critical' if critical else 'ordinary'}{f', owner {owner}' if owner else ''}",
     )
-    app.show(page, {"agent": agent, "org": org or "default", "critical": critical, "owner": owner})
+    app.answer(page, {"agent": agent, "org": org or "default", "critical": critical, "owner": owner})
 
 
 def _whom(agent: str | None, org: str | None, which: str) -> str:

@@ -122,13 +122,13 @@ def set_(app: App, /, scope: str | None, kind: str | None, by: str | None, reaso
     SCOPE is field=value,... over attribution, provider and model: agent=researcher, team=search,model=gpt-4o*,
     agent=* (each agent by itself); without it: everything.
     """
-    with guard_of(app) as (guard, _):
+    with guard_of(app, may_be_new=True) as (guard, _):
         wanted = preset_of_options(guard, kind, scope, given) if kind else [budget_of_options(guard, scope, given)]
         present = [old for one in wanted if (old := guard.get(one.name, one.org)) is not None]
         changes = [guard.put(budget, by=by, reason=reason) for budget in wanted]
         done = list(zip(changes, plan(present, wanted), strict=True))
         full = used_up(guard.status(), wanted)
-    app.show(set_page(done, full), [set_json(change, step, full) for change, step in done])
+    app.answer(set_page(done, full), [set_json(change, step, full) for change, step in done])
 
 
 @budgets.command()
@@ -237,7 +237,7 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
     rows, agents = declared_in(file) if file is not None else (app.settings.budgets, app.settings.agents)
     if file is None and not rows and not agents:
         raise InputError("your own farthing.toml declares no [[budgets]]: name a file that does")
-    with guard_of(app) as (guard, _):
+    with guard_of(app, may_be_new=not dry_run) as (guard, _):
         wanted = budgets_of(rows, f"{file}: budgets" if file else app.settings.budgets_place, guard.make)
         steps = plan(guard.budgets(), wanted, prune=prune)
         ranks = plan_agents(guard.people.all(), agents, f"{file}: agents" if file else "agents")
@@ -255,7 +255,7 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
         "budgets": [step_json(step) for step in steps],
         "agents": [{"action": r.action, "name": r.name, "critical": r.critical, "owner": r.owner} for r in ranks],
     }
-    app.show(plan_page(steps, ranks, dry_run=dry_run), values)
+    app.answer(plan_page(steps, ranks, dry_run=dry_run), values)
     actions = [step.action for step in steps] + [rank.action for rank in ranks]
     if dry_run and not {"keep", "extra"}.issuperset(actions):
         sys.exit(1)

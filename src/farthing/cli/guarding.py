@@ -19,9 +19,9 @@ from farthing.tracker import CostTracker
 
 
 @contextmanager
-def guard_of(app: App) -> Iterator[tuple[Guard, Store]]:
-    """The budgets of the ledger, and the ledger."""
-    with app.store(may_be_new=True) as store:
+def guard_of(app: App, *, may_be_new: bool = False) -> Iterator[tuple[Guard, Store]]:
+    """The budgets of the ledger, and the ledger. One that is named and not there: InputError, unless it may be new."""
+    with app.store(may_be_new=may_be_new) as store:
         hashed = CostTracker(ledger=store).hashed_user if app.settings.hash_users else None
         guard = Guard(lambda: store)
         guard.make = partial(budget_as_stored, hashed)

@@ -49,7 +49,7 @@ def tasks(ctx: click.Context, since: datetime | None, until: datetime | None, wh
 def kill(app: App, task: str, org: str | None, by: str | None, reason: str | None) -> None:
     """Kill a task: its calls raise from now on, and what of it runs in asyncio is cancelled, in every process."""
     whose = org or "default"
-    with guard_of(app) as (guard, store):
+    with guard_of(app, may_be_new=True) as (guard, store):
         guard.people.kill(task, reason, by=by, org=org)
         unknown = unknown_task(store, task, whose)
     page = Page()
@@ -58,7 +58,7 @@ def kill(app: App, task: str, org: str | None, by: str | None, reason: str | Non
         page.line(Span(unknown, "warn"), hang=2)
     of_whom = "" if org is None else f" --org {shlex.quote(org)}"
     page.line(Span("take it back: ", "dim"), Span(f"farthing tasks revive {shlex.quote(task)}{of_whom}", "accent"))
-    app.show(page, {"killed": task, "org": whose, "known": unknown is None})
+    app.answer(page, {"killed": task, "org": whose, "known": unknown is None})
 
 
 @tasks.command()
