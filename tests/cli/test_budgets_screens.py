@@ -67,7 +67,7 @@ def test_models_modes_and_presets(run: Run, read: Run) -> None:
     run("budgets", "set", "--usd", "500", "--per", "month", "--mode", "soft")
     run("budgets", "set", "agent=scout", "--preset", "research")
     text = run("budgets").output
-    assert "only gpt-4o*, o3-mini" in text and "everything (soft)" in text
+    assert "\nteam=search: only gpt-4o*, o3-mini\n" in text and "\neverything   month  soft " in text
     limits = {(one["covers"], one["unit"]): one["limit"] for one in read("budgets")}
     assert limits["agent=scout", "tokens"] == 2_000_000
     assert limits["agent=scout", "picodollars"] == 600 * 10**12

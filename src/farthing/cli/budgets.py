@@ -35,6 +35,7 @@ from farthing.cli.guarding import (
 from farthing.config import declared_in
 from farthing.errors import InputError
 from farthing.event import to_us
+from farthing.ledger.policies import Standing
 from farthing.policy import EACH, Budget
 from farthing.reports.blocks import Page, Span
 from farthing.reports.budget_values import (
@@ -49,6 +50,7 @@ from farthing.reports.budget_values import (
 from farthing.reports.budgets import (
     alerts_page,
     budgets_page,
+    few,
     fullest_first,
     history_page,
     plan_page,
@@ -64,27 +66,29 @@ from farthing.reports.text import of_org
 
 
 @click.group(cls=Guarded, invoke_without_command=True)
+@click.option("--all", "every", is_flag=True, help="Show all accounts, not the fullest eight of each budget.")
 @org_option
 @shared_options
 @click.pass_context
-def budgets(ctx: click.Context, org: str | None) -> None:
+def budgets(ctx: click.Context, every: bool, org: str | None) -> None:
     """Budgets: limits, what is spent and held, where each is heading.
 
     Without a command: how every budget stands.
     """
     if ctx.invoked_subcommand is None:
-        _show(ctx.ensure_object(App), org)
+        _show(ctx.ensure_object(App), org, every=every)
 
 
-def _show(app: App, org: str | None) -> None:
+def _show(app: App, org: str | None, *, every: bool) -> None:
     at = now()
     with guard_of(app) as (guard, store):
         standings = guard.status(org)
-        heading = by_account(outlooks(store, at, standings))
+        seen = standings if every or app.as_json else [one for one in few(standings) if isinstance(one, Standing)]
+        heading = by_account(outlooks(store, at, seen))
         nothing = "" if standings or org is None else _without(guard, org)
         undeclared = _undeclared(app, guard)
     app.show(
-        budgets_page(standings, heading, at, nothing=nothing, undeclared=undeclared),
+        budgets_page(standings, heading, at, every=every, nothing=nothing, undeclared=undeclared),
         [standing_json(one, heading) for one in fullest_first(standings)],
     )
 

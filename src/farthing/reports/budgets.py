@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from farthing.budgets.declared import AgentStep, Step
@@ -34,8 +36,33 @@ def covers(place: str, org: str = "default") -> str:
 
 
 def fullest_first(standings: Sequence[Standing]) -> list[Standing]:
-    """Standings, those with the least room first."""
-    return sorted(standings, key=lambda one: (-one.percent, one.budget.name, one.place))
+    """Standings, those with the least room first; what has no limit last."""
+    return sorted(standings, key=lambda one: (one.limit is None, -one.percent, one.budget.name, one.place))
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Accounts of a budget that a screen leaves out: how many, and how full the fullest of them is."""
+
+    budget: Budget
+    number: int
+    percent: float
+
+
+def few(standings: Sequence[Standing], most: int = 8) -> list[Standing | Rest]:
+    """Accounts with a limit, the fullest first; of each budget so many, and what is left out of it."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found: list[Standing | Rest] = []
+    limited = fullest_first([one for one in standings if one.limit is not None])
+    whole = Counter((one.budget.org, one.budget.name) for one in limited)
+    for one in limited:
+        key = (one.budget.org, one.budget.name)
+        seen[key] += 1
+        if seen[key] <= most:
+            found.append(one)
+        elif seen[key] == most + 1:
+            found.append(Rest(one.budget, whole[key] - most, one.percent))
+    return found
 
 
 def budgets_page(
@@ -43,16 +70,24 @@ def budgets_page(
     outlooks: Outlooks,
     now: datetime,
     *,
+    every: bool = False,
     nothing: str = "",
     undeclared: Sequence[str] = (),
 ) -> Page:
-    """Every account: limit, spent, held, how full, when it begins anew, where it is heading.
+    """Accounts: limit, spent, held, how full, when each begins anew, where it is heading; of a budget the fullest few.
 
-    nothing: what is said without any, where it is not that no budget is set. undeclared: lines below all.
+    every: all accounts. nothing: what is said without any, where it is not that no budget is set. undeclared: lines
+    below all.
     """
     page = Page()
     if standings:
-        page.add(standings_table(fullest_first(standings), outlooks, now))
+        if rows := few(standings, len(standings) if every else 8):
+            page.add(standings_table(rows, outlooks, now))
+        for one in standings:
+            if one.limit is None:
+                page.line(*_listed(one.budget), hang=2)
+        if any(isinstance(row, Rest) for row in rows):
+            page.line(Span("all of them: ", "dim"), Span("farthing budgets --all", "accent"))
         _notes(page, standings)
     elif nothing:
         page.line(nothing, hang=2)
@@ -67,30 +102,53 @@ def budgets_page(
     return page
 
 
-def standings_table(standings: Sequence[Standing], outlooks: Outlooks, now: datetime, *, heading: bool = True) -> Table:
-    """Accounts as rows; `heading`: with where they are heading."""
-    named = heading and any(_own_name(one.budget) for one in standings)
+def _listed(budget: Budget) -> Iterator[str | Span]:
+    """A budget that only lists models, as a line: it has neither limit nor account."""
+    mode = "" if budget.mode == "hard" else f" ({budget.mode})"
+    yield f"{covers(budget.scope_text, budget.org)}{mode}: "
+    yield Span(limit_of(budget), "strong")
+    if name := _own_name(budget):
+        yield Span(f"  {name}", "dim")
+
+
+def standings_table(
+    standings: Sequence[Standing | Rest], outlooks: Outlooks, now: datetime, *, heading: bool = True
+) -> Table:
+    """Accounts as rows; `heading`: with where they are heading.
+
+    `used` counts what is held, so that column stays for as long as anything is.
+    """
+    shown = [one for one in standings if isinstance(one, Standing)]
+    named = heading and any(_own_name(one.budget) for one in shown)
+    moded = any(one.budget.mode != "hard" for one in shown)
     columns = [
-        Column("covers", least=14),
-        Column("per", rank=1),
-        Column("limit", right=True),
-        Column("spent", right=True),
-        Column("held", right=True, rank=4),
+        Column("covers", least=8, enough=24),
+        Column("per"),
+        *([Column("mode", rank=1)] if moded else []),
+        *(Column(name, right=True, least=12) for name in ("limit", "spent")),
+        Column("held", right=True, least=12, rank=0 if any(one.reserved for one in shown) else 5),
         Column("used", right=True),
-        Column("", rank=3),
+        Column("", rank=4),
         Column("resets in", right=True, rank=2),
     ]
     if heading:
-        columns.append(Column("forecast", right=True, rank=5))
+        columns.append(Column("forecast", right=True, rank=3))
     if named:
         columns.append(Column("name", rank=6))
-    rows = [_row(one, now) for one in standings]
-    for one, row in zip(standings, rows, strict=True):
-        if heading:
-            row.append(_heading(one, outlooks))
-        if named:
-            row.append(_own_name(one.budget))
+    rows = []
+    for one in standings:
+        row = _row(one, now) if isinstance(one, Standing) else _rest(one)
+        if moded:
+            row.insert(2, "" if one.budget.mode == "hard" else Span(one.budget.mode, "dim"))
+        more = [_heading(one, outlooks), _own_name(one.budget)] if isinstance(one, Standing) else ["", ""]
+        rows.append([*row, *more][: len(columns)])
     return Table(tuple(columns), rows)
+
+
+def _rest(one: Rest) -> list[Cell]:
+    whom = covers(one.budget.scope_text, one.budget.org)
+    texts = (f"{count(one.number)} more of {whom}", one.budget.window, _limit(one.budget, one.budget.limit), "", "")
+    return [*(Span(text, "dim") for text in texts), Span(f"≤ {one.percent:.0f} %", "dim"), "", ""]
 
 
 def _heading(one: Standing, outlooks: Outlooks) -> Cell:
@@ -122,26 +180,27 @@ def limit_per(budget: Budget) -> str:
     return f"{limit_of(budget)}{per}{'' if budget.tz == 'UTC' else f' ({budget.tz})'}"
 
 
+def _limit(budget: Budget, limit: int | None) -> str:
+    text = amount(budget.unit, limit)
+    return text if budget.unit == "usd" else f"{text} {budget.unit}"
+
+
 def _row(one: Standing, now: datetime) -> list[Cell]:
     budget, unit = one.budget, one.budget.unit
     whom = covers(one.place, budget.org)
-    mode = "" if budget.mode == "hard" else f" ({budget.mode})"
     if one.limit is None:
-        row: list[Cell] = [f"{whom}{mode}: {limit_of(budget)}", *[""] * 7]
-    else:
-        style = "bad" if one.percent >= _FULL else "warn" if one.percent >= _NEARLY else "good"
-        limit = amount(unit, one.limit)
-        row = [
-            whom + mode,
-            budget.window,
-            limit if unit == "usd" else f"{limit} {unit}",
-            amount(unit, one.posted),
-            amount(unit, one.reserved) if one.reserved else "",
-            Span(f"{one.percent:.0f} %", style),
-            Bar(one.percent / 100),
-            until(one.end_us, now) if one.end_us is not None else "",
-        ]
-    return row
+        return [whom, "", f"only {plural(len(budget.models), 'model')}", *[""] * 5]
+    style = "bad" if one.percent >= _FULL else "warn" if one.percent >= _NEARLY else "good"
+    return [
+        whom,
+        budget.window,
+        _limit(budget, one.limit),
+        amount(unit, one.posted),
+        amount(unit, one.reserved) if one.reserved else "",
+        Span(f"{one.percent:.0f} %", style),
+        Bar(one.percent / 100),
+        until(one.end_us, now) if one.end_us is not None else "",
+    ]
 
 
 def until(end_us: int, now: datetime) -> str:

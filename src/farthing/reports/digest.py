@@ -19,13 +19,13 @@ from farthing.reports.lines import row_json, totals_json
 from farthing.reports.outlook import Outlook, outlook, outlooks, standings_of
 from farthing.reports.periods import Period, month, one_day, week
 from farthing.reports.queries import Asked, Breakdown, breakdown
-from farthing.reports.text import change, count, of_org, plural, share
+from farthing.reports.text import account_of, change, count, of_org, plural, share
 from farthing.totals import Totals
 from farthing.windows import zone
 
 WINDOWS = {"daily": "day", "weekly": "week", "monthly": "month"}
 KEYS = ("agent", "model", "team", "user")
-_SHOWN = 8
+_SHOWN, _BUDGETS = 8, 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +113,11 @@ def digest_page(found: Digest, currency: Currency = USD, *, heading: bool = True
     page.line()
     page.add(Heading("Budgets", "spent, and where each is heading by the end of its window"))
     if found.budgets:
-        page.add(budgets_table(found.budgets))
-        for line in over_lines(found.budgets, found.period.tz):
+        shown = found.budgets[:_BUDGETS]
+        page.add(budgets_table(shown))
+        if more := len(found.budgets) - len(shown):
+            page.line(Span(f"and {count(more)} more: ", "dim"), Span("farthing forecast", "accent"))
+        for line in over_lines(shown, found.period.tz):
             page.line(*line, hang=2)
     else:
         page.line("No budget is set for windows of the calendar: nothing is held back.")
@@ -161,8 +164,7 @@ def _figures(found: Digest, currency: Currency) -> Figures:
 def budgets_table(found: Sequence[Outlook]) -> Table:
     """Budgets with what is spent, what is left, and the end that is expected."""
     columns = (
-        Column("budget", least=14),
-        Column("covers", rank=3, least=10),
+        Column("budget", least=12, enough=24),
         Column("spent", right=True),
         Column("limit", right=True),
         Column("used", right=True, rank=1),
@@ -177,17 +179,16 @@ def budgets_table(found: Sequence[Outlook]) -> Table:
         style = "bad" if one.spent > limit else "warn" if will else "good"
         between = ""
         if one.low is not None and one.high is not None:
-            between = f"{_amount(one.unit, one.low)} – {_amount(one.unit, one.high)}"
+            between = f"{_short(one.unit, one.low)} – {_short(one.unit, one.high)}"
         mode = "" if one.mode == "hard" else f" ({one.mode})"
         rows.append(
             [
-                of_org(one.name, one.org) + mode,
-                one.place if one.place != "*" else "everything",
-                _amount(one.unit, one.spent),
+                called(one) + mode,
+                _short(one.unit, one.spent),
                 _amount(one.unit, limit),
                 Span(share(one.spent, limit) or "0 %", style),
                 Bar(one.spent / limit if limit else 1.0),
-                Span(_amount(one.unit, one.end), style),
+                Span(_short(one.unit, one.end), style),
                 Span(between, "dim"),
             ]
         )
@@ -200,6 +201,11 @@ def _amount(unit: str, amount: int) -> str:
         cent = PICO_PER_USD // 100
         return amount_text("usd", round(amount / cent) * cent) if amount else "$0.00"
     return f"{count(amount)} {unit}"
+
+
+def _short(unit: str, amount: int) -> str:
+    """An amount beside a limit that names the unit."""
+    return _amount(unit, amount) if unit == "usd" else count(amount)
 
 
 def over_lines(found: Sequence[Outlook], tz: str) -> Iterator[tuple[str | Span, ...]]:
@@ -219,9 +225,8 @@ def over_lines(found: Sequence[Outlook], tz: str) -> Iterator[tuple[str | Span, 
 
 
 def called(one: Outlook) -> str:
-    """The budget's name, and whose account it is where the name does not tell."""
-    told = one.place == "*" or one.place in one.name
-    return of_org(one.name if told else f"{one.name}, {one.place}", one.org)
+    """The account's name, and whose it is."""
+    return of_org(account_of(one.name, one.place, f" {one.unit} per {one.window}"), one.org)
 
 
 def _moment(at_us: int, tz: str) -> str:
