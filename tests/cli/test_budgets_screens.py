@@ -311,7 +311,7 @@ def test_a_file_is_applied_with_its_plan(run: Run, read: Run, tmp_path: Path) ->
     assert {one["limit"] for one in read("budgets")} == {60 * 10**12, 5, 1005 * 10**11}
     run("budgets", "apply", "b.toml", "--prune")
     assert len(read("budgets")) == 2
-    (pager,) = [one for one in read("agents") if one["agent"] == "pager"]
+    (pager,) = [one for one in read("agents")["agents"] if one["agent"] == "pager"]
     assert pager["critical"] is True and pager["owner"] == "ann"
 
 
@@ -362,19 +362,19 @@ def test_agents_are_paused_and_go_on(run: Run, read: Run) -> None:
     """Who paused whom, why and until when; one at a time, or all that are not critical."""
     _record(run, "writer", 1000)
     run("agents", "pause", "writer", "--reason", "it loops", "--by", "ann", "--until", "2h")
-    (one,) = read("agents")
+    (one,) = read("agents")["agents"]
     assert (one["agent"], one["state"], one["reason"], one["by"]) == ("writer", "paused", "it loops", "ann")
     assert one["until"] is not None and one["calls"] == 1
     assert "it loops (ann)" in run("agents").output
     run("agents", "resume", "writer")
-    assert read("agents")[0]["state"] == "running"
+    assert read("agents")["agents"][0]["state"] == "running"
     run("agents", "set", "pager", "--critical", "--owner", "bob")
     run("agents", "pause", "--noncritical", "--reason", "the bill", "--by", "ann")
     run("budgets", "set", "agent=guarded", "--calls", "9", "--critical")
     _record(run, "guarded", 1000)
     _record(run, "other", 1000)
     assert "All agents that are not critical are paused by ann: the bill" in run("agents").output
-    stand = {one["agent"]: (one["state"], one["critical"], one["reason"]) for one in read("agents")}
+    stand = {one["agent"]: (one["state"], one["critical"], one["reason"]) for one in read("agents")["agents"]}
     assert stand == {
         "writer": ("paused", False, "the bill"),
         "pager": ("running", True, None),
@@ -394,19 +394,19 @@ def test_agents_of_one_name_in_two_organisations(run: Run, read: Run, tmp_path: 
     tracker.record("gpt-4o", 10, 10, agent="writer")
     tracker.close()
     run("agents", "pause", "writer", "--org", "acme")
-    stand = {one["org"]: (one["agent"], one["state"], one["calls"]) for one in read("agents")}
+    stand = {one["org"]: (one["agent"], one["state"], one["calls"]) for one in read("agents")["agents"]}
     assert stand == {"default": ("writer", "running", 1), "acme": ("writer", "paused", 1)}
     assert "writer of acme" in run("agents").output
     run("agents", "pause", "--noncritical", "--org", "acme", "--by", "ann")
     assert "All agents of acme that are not critical are paused by ann" in run("agents").output
-    assert [one["state"] for one in read("agents") if one["org"] == "default"] == ["running"]
+    assert [one["state"] for one in read("agents")["agents"] if one["org"] == "default"] == ["running"]
 
 
 def test_what_is_not_said_of_an_agent_stays(run: Run, read: Run) -> None:
     """Another owner leaves an agent critical, and another rank leaves it its owner; nothing said is refused."""
 
     def stands() -> tuple[bool, str | None]:
-        (one,) = read("agents")
+        (one,) = read("agents")["agents"]
         return one["critical"], one["owner"]
 
     run("agents", "set", "pager", "--critical", "--owner", "ann")

@@ -16,6 +16,7 @@ from farthing.errors import InputError
 from farthing.event import Attribution, from_us, to_us
 from farthing.ledger.controls import ALL_ORDINARY, Control
 from farthing.ledger.store import Filter, Question, Row
+from farthing.money import PICO_PER_USD
 from farthing.reports.blocks import Cell, Column, Page, Span, Table
 from farthing.reports.text import count, money, of_org
 
@@ -42,11 +43,11 @@ def _show(app: App) -> None:
         rows = store.totals(Question(by=("org", "agent"), where=Filter(since_us=since)))
         found = _agents(rows, words, guard, to_us(at))
     page = Page()
-    for word in words:
-        if word.name == ALL_ORDINARY and _holds(word, to_us(at)):
-            whose = of_org("All agents", word.org)
-            page.line(Span(f"{whose} that are not critical are paused{_why(word)}", "bad"), hang=2)
-            page.line()
+    together = [word for word in words if word.name == ALL_ORDINARY and _holds(word, to_us(at))]
+    for word in together:
+        whose = of_org("All agents", word.org)
+        page.line(Span(f"{whose} that are not critical are paused{_why(word)}", "bad"), hang=2)
+        page.line()
     if found:
         columns = (
             Column("agent", least=14),
@@ -56,36 +57,46 @@ def _show(app: App) -> None:
         page.add(Table(columns, [_row(one) for one in found]))
     else:
         page.line("No agent was called in the last 30 days, and nothing was said about any.")
-    app.show(page, found)
+    app.show(page, {"agents": found, "paused_noncritical": [{"org": word.org, **_pause(word)} for word in together]})
+
+
+def _pause(word: Control) -> dict[str, Any]:
+    until = None if word.until_us is None else from_us(word.until_us).isoformat()
+    return {"reason": word.reason, "by": word.by, "until": until}
 
 
 def _agents(rows: list[Row], words: list[Control], guard: Guard, at_us: int) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
 
     def entry(org: str, name: str) -> dict[str, Any]:
-        fresh = {"agent": name, "org": org, "cost_pico": 0, "calls": 0, "state": "running", "critical": False}
+        fresh = {
+            "agent": name,
+            "org": org,
+            "cost_pico": 0,
+            "cost_usd": 0.0,
+            "calls": 0,
+            "state": "running",
+            "critical": False,
+        }
         return found.setdefault((org, name), {**fresh, "owner": None, "reason": None, "by": None, "until": None})
-
-    def pause(one: dict[str, Any], word: Control) -> None:
-        until = None if word.until_us is None else from_us(word.until_us).isoformat()
-        one.update(state="paused", reason=word.reason, by=word.by, until=until)
 
     for row in sorted(rows, key=lambda row: -row.totals.cost_pico):
         org, name = row.key
         if name is not None:
-            entry(str(org), name).update(cost_pico=row.totals.cost_pico, calls=row.totals.calls)
+            cost = row.totals.cost_pico
+            entry(str(org), name).update(cost_pico=cost, cost_usd=cost / PICO_PER_USD, calls=row.totals.calls)
     for word in words:
         if word.name == ALL_ORDINARY:
             continue
         if word.kind == "rank":
             entry(word.org, word.name).update(critical=word.action == "critical", owner=word.reason)
         elif word.kind == "agent" and _holds(word, at_us):
-            pause(entry(word.org, word.name), word)
+            entry(word.org, word.name).update(state="paused", **_pause(word))
     for (org, name), one in found.items():
         one["critical"] = one["critical"] or guard.is_critical(Attribution(org=org, agent=name))
         every = guard.people.known().pause_of(org, name, at_us, critical=one["critical"])
         if every is not None and one["state"] == "running":
-            pause(one, every)
+            one.update(state="paused", **_pause(every))
     return list(found.values())
 
 

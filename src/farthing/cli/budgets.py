@@ -257,7 +257,9 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
     values = {
         "dry_run": dry_run,
         "budgets": [step_json(step) for step in steps],
-        "agents": [{"action": r.action, "name": r.name, "critical": r.critical, "owner": r.owner} for r in ranks],
+        "agents": [
+            {"action": r.action, "name": r.name, "org": r.org, "critical": r.critical, "owner": r.owner} for r in ranks
+        ],
     }
     app.answer(plan_page(steps, ranks, dry_run=dry_run), values)
     actions = [step.action for step in steps] + [rank.action for rank in ranks]

@@ -14,20 +14,33 @@ from farthing.ledger.policies import Approval, Standing, Version
 from farthing.money import PICO_PER_USD, pico_to_usd
 from farthing.policy import Budget
 from farthing.reports.outlook import Outlook, Outlooks, heading_of
+from farthing.windows import span
+
+
+def in_units(unit: str, **amounts: int | None) -> dict[str, Any]:
+    """Amounts of a budget by name, in `unit`; dollars as picodollars, with `<name>_usd` (rounded once) beside each."""
+    found: dict[str, Any] = {"unit": "picodollars" if unit == "usd" else unit}
+    for name, value in amounts.items():
+        found[name] = value
+        if unit == "usd":
+            found[f"{name}_usd"] = None if value is None else value / PICO_PER_USD
+    return found
 
 
 def budget_json(budget: Budget) -> dict[str, Any]:
-    """A budget for programs, its limit in its own unit (US dollars as text)."""
-    limit = budget.limit if budget.unit != "usd" or budget.limit is None else str(pico_to_usd(budget.limit))
+    """A budget for programs, its limit as it is declared: `usd` (exact, as text), `tokens` or `calls`, or none."""
+    limit: dict[str, int | str] = {}
+    if budget.limit is not None:
+        limit[budget.unit] = str(pico_to_usd(budget.limit)) if budget.unit == "usd" else budget.limit
     return {
         "name": budget.name,
         "org": budget.org,
         "scope": dict(budget.scope),
-        budget.unit: limit,
+        **limit,
         "per": budget.window,
         "tz": budget.tz,
         "mode": budget.mode,
-        "thresholds": [str(share) for share in budget.thresholds],
+        "thresholds": [float(share) for share in budget.thresholds],
         "on_exceed": budget.on_exceed,
         "on_unpriced": budget.on_unpriced,
         "models": list(budget.models),
@@ -37,66 +50,58 @@ def budget_json(budget: Budget) -> dict[str, Any]:
 
 
 def standing_json(one: Standing, outlooks: Outlooks) -> dict[str, Any]:
-    """A standing for programs. Amounts are in `unit`: picodollars, tokens or calls; `_usd` beside them for money."""
+    """An account of a budget as it stands, for programs; amounts as `in_units`. `limit` has what was granted in it."""
     budget = one.budget
-    values: dict[str, Any] = {
-        "name": budget.name,
-        "org": budget.org,
-        "scope": dict(budget.scope),
-        "covers": one.place,
-        "per": budget.window,
-        "tz": budget.tz,
-        "mode": budget.mode,
-        "on_exceed": budget.on_exceed,
-        "on_unpriced": budget.on_unpriced,
-        "models": list(budget.models),
-        "owner": budget.owner,
-        "critical": budget.critical,
-        "unit": "picodollars" if budget.unit == "usd" else budget.unit,
-        "thresholds": [float(share) for share in budget.thresholds],
-    }
-    for name in ("limit", "posted", "reserved", "remaining", "granted"):
-        value = getattr(one, name)
-        values[name] = value
-        if budget.unit == "usd":
-            values[f"{name}_usd"] = None if value is None else value / PICO_PER_USD
     heading = heading_of(one, outlooks)
-    return values | {
+    amounts = in_units(
+        budget.unit,
+        limit=one.limit,
+        posted=one.posted,
+        reserved=one.reserved,
+        remaining=one.remaining,
+        granted=one.granted,
+        forecast=None if heading is None else heading.end,
+    )
+    return {
+        **budget_json(budget),
+        "covers": one.place,
+        **(amounts if budget.limit is not None else {"unit": None, "limit": None}),
         "percent": round(one.percent, 2),
-        "resets_at": None if one.end_us is None else from_us(one.end_us).isoformat(),
+        "resets_at": _moment(one.end_us),
         "hold_inflation": None if one.inflation is None else round(one.inflation, 3),
-        "forecast": None if heading is None else heading.end,
     }
 
 
 def outlook_json(one: Outlook) -> dict[str, Any]:
-    """A forecast for programs, in the window's unit: picodollars, tokens or calls."""
+    """Where an account, or all spending, is heading, for programs; amounts as `in_units`.
+
+    forecast: what the window will come to; low, high: its range, where there is one.
+    """
     return {
         "name": one.name,
         "org": one.org,
-        "place": one.place,
-        "unit": "picodollars" if one.unit == "usd" else one.unit,
-        "window": one.window,
-        "start": from_us(one.start_us).isoformat(),
-        "end": from_us(one.end_us).isoformat(),
-        "spent": one.spent,
-        "limit": one.limit,
-        "expected": one.end,
-        "low": one.low,
-        "high": one.high,
-        "limit_reached_at": None if one.over_at_us is None else from_us(one.over_at_us).isoformat(),
+        "covers": one.place,
+        "per": one.window,
+        "starts_at": _moment(one.start_us),
+        "resets_at": _moment(one.end_us),
+        **in_units(one.unit, posted=one.spent, limit=one.limit, forecast=one.end, low=one.low, high=one.high),
+        "limit_reached_at": _moment(one.over_at_us),
         "method": one.forecast.method,
         "tests": one.forecast.tests,
-        "held": one.forecast.held,
+        "tests_held": one.forecast.held,
         "how": one.forecast.why,
     }
+
+
+def _moment(at_us: int | None) -> str | None:
+    return None if at_us is None else from_us(at_us).isoformat()
 
 
 def version_json(one: Version) -> dict[str, Any]:
     """A version for programs."""
     return {
         "version": one.version,
-        "at": from_us(one.at_us).isoformat(),
+        "at": _moment(one.at_us),
         "action": one.action,
         "by": one.by,
         "reason": one.reason,
@@ -105,7 +110,7 @@ def version_json(one: Version) -> dict[str, Any]:
 
 
 def alert_json(one: Alert) -> dict[str, Any]:
-    """An alert for programs. Amounts are in `unit`: picodollars, tokens or calls."""
+    """An alert for programs; amounts as `in_units`."""
     return {
         "budget": one.budget,
         "org": one.org,
@@ -115,14 +120,10 @@ def alert_json(one: Alert) -> dict[str, Any]:
         "rule": one.rule,
         "text": one.text,
         "times": one.times,
-        "first_at": from_us(one.at_us).isoformat(),
-        "last_at": from_us(one.last_us).isoformat(),
-        "resets_at": None if one.end_us is None else from_us(one.end_us).isoformat(),
-        "unit": "picodollars" if one.unit == "usd" else one.unit,
-        "limit": one.limit,
-        "posted": one.posted,
-        "reserved": one.reserved,
-        "requested": one.requested,
+        "first_at": _moment(one.at_us),
+        "last_at": _moment(one.last_us),
+        "resets_at": _moment(one.end_us),
+        **in_units(one.unit, limit=one.limit, posted=one.posted, reserved=one.reserved, requested=one.requested),
         "model": one.model,
     }
 
@@ -140,27 +141,26 @@ def set_json(change: str, step: Step, full: Sequence[Standing]) -> dict[str, Any
 
 
 def trial_json(found: Trial) -> dict[str, Any]:
-    """A trial for programs; amounts in the budget's unit, dollars as picodollars."""
+    """A trial for programs; amounts as `in_units`."""
     return {
         "budget": budget_json(found.budget),
         "calls": found.calls,
-        "amount": found.amount,
         "denied_calls": found.denied_calls,
-        "denied_amount": found.denied_amount,
         "denied_unpriced": found.denied_unpriced,
+        **in_units(found.budget.unit, amount=found.amount, denied_amount=found.denied_amount),
         "windows": found.windows,
-        "accounts": [_tried_json(one) for one in found.accounts],
+        "accounts": [_tried_json(one, found.budget.unit) for one in found.accounts],
     }
 
 
-def _tried_json(one: Tried) -> dict[str, Any]:
+def _tried_json(one: Tried, unit: str) -> dict[str, Any]:
     return {
         "covers": one.place,
         "calls": one.calls,
         "denied_calls": one.denied_calls,
-        "denied_amount": one.denied,
         "denied_unpriced": one.denied_unpriced,
-        "first": None if one.first_us is None else from_us(one.first_us).isoformat(),
+        **in_units(unit, denied_amount=one.denied),
+        "first": _moment(one.first_us),
     }
 
 
@@ -170,14 +170,23 @@ def asked_text(one: Approval) -> str:
 
 
 def approval_json(one: Approval) -> dict[str, Any]:
-    """An approval for programs."""
+    """An approval for programs; amounts as `in_units`, without a unit where its budget is not known any more."""
+    budget = one.budget
+    amount: dict[str, Any] = {"amount": one.amount}
+    ends = None
+    if budget is not None:
+        amount = in_units(budget.unit, amount=one.amount)
+        ends = _moment(span(budget.window, one.at_us, budget.tz)[1])
     return {
         "number": one.number,
-        "at": from_us(one.at_us).isoformat(),
-        "budget": None if one.budget is None else one.budget.name,
+        "at": _moment(one.at_us),
+        "budget": None if budget is None else budget.name,
+        "org": None if budget is None else budget.org,
         "covers": one.place,
+        "per": None if budget is None else budget.window,
+        "resets_at": ends,
         "model": one.model,
-        "amount": one.amount,
+        **amount,
         "amount_text": asked_text(one),
         "state": one.state,
         "by": one.by,

@@ -114,7 +114,7 @@ def outlook(
     return Outlook(
         name=f"this {window}",
         org=EACH if where is None or where.org is None else where.org,
-        place="everything",
+        place="*",
         unit="usd",
         window=window,
         start_us=start,
