@@ -90,7 +90,10 @@ def test_models_modes_and_presets(run: Run, read: Run) -> None:
         (("agent=a", "--usd", "1", "--tz", "Mars/Base"), "unknown time zone"),
         (("agent=a", "--usd", "1", "--on-exceed", "shout"), "on_exceed = 'shout'"),
         (("agent=a", "--usd", "1", "--thresholds", "many"), "is no number"),
-        (("agent=a", "--usd", "1", "--thresholds", "0.8"), "must be percents from 1 on"),
+        (("agent=a", "--usd", "1", "--thresholds", "0.8"), "must be percents of the limit, from 1 to 1000"),
+        (("agent=a", "--usd", "1", "--thresholds", "-5"), "'-5': must be percents of the limit, from 1 to 1000"),
+        (("agent=a", "--usd", "1", "--thresholds", "80,NaN"), "'NaN': must be percents of the limit"),
+        (("agent=a", "--usd", "1", "--thresholds", "2000"), "'2000': must be percents of the limit"),
         (("agnt=a", "--usd", "1"), "unknown scope field 'agnt': did you mean 'agent'?"),
         (("agent=a", "--usd", "10000000"), "$9,000,000"),
     ],
@@ -340,11 +343,22 @@ def test_ones_own_file_counts_and_a_directorys_does_not(
 ) -> None:
     """Without FILE the user's own settings are applied; a working directory's file must be named."""
     (tmp_path / "farthing.toml").write_text(FILE)
-    assert "declares no [[budgets]]" in run("budgets", "apply", ok=False).output
+    said = run("budgets", "apply", ok=False).output
+    assert f"{own_home / 'farthing' / 'farthing.toml'}, declare no [[budgets]], for there is no such file" in said
+    assert "; that of the working directory " in said
+    assert "counts only where it is named: farthing budgets apply farthing.toml" in said
     own = own_home / "own.toml"
     own.write_text('[[budgets]]\nusd = 7\nper = "day"\n')
     monkeypatch.setenv("FARTHING_CONFIG", str(own))
     assert "1 of the budgets in your farthing.toml is not set so here: farthing budgets apply" in run("budgets").output
+    own.write_text("")
+    said = run("budgets", "apply", ok=False).output
+    assert f"your own settings, {own}, declare no [[budgets]]; that of the working directory" in said
+    (tmp_path / "farthing.toml").rename(tmp_path / "aside.toml")
+    said = run("budgets", "apply", ok=False).output
+    assert said == f"Error: your own settings, {own}, declare no [[budgets]]: name a file that does\n"
+    (tmp_path / "aside.toml").rename(tmp_path / "farthing.toml")
+    own.write_text('[[budgets]]\nusd = 7\nper = "day"\n')
     run("budgets", "apply")
     assert "not set so here" not in run("budgets").output
     own.write_text('[[budgets]]\nusd = 7\nper = "fortnight"\n')

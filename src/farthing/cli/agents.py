@@ -69,15 +69,8 @@ def _agents(rows: list[Row], words: list[Control], guard: Guard, at_us: int) -> 
     found: dict[tuple[str, str], dict[str, Any]] = {}
 
     def entry(org: str, name: str) -> dict[str, Any]:
-        fresh = {
-            "agent": name,
-            "org": org,
-            "cost_pico": 0,
-            "cost_usd": 0.0,
-            "calls": 0,
-            "state": "running",
-            "critical": False,
-        }
+        fresh = {"agent": name, "org": org, "cost_pico": 0, "cost_usd": 0.0, "calls": 0, "state": "running"}
+        fresh["critical"] = False
         return found.setdefault((org, name), {**fresh, "owner": None, "reason": None, "by": None, "until": None})
 
     for row in sorted(rows, key=lambda row: -row.totals.cost_pico):

@@ -24,6 +24,7 @@ _SHORT = re.compile(r"([0-9]{1,9})([kKmM])")
 _TIMES = {"k": 1000, "m": 1_000_000}
 LIMITS = ("usd", "tokens", "calls")
 _KEPT = ("tz", "mode", "on_exceed", "on_unpriced", "thresholds", "models", "owner", "critical")
+_HIGHEST_PERCENT = 1000
 _WAYS = "give --usd, --tokens, --calls or --models"
 
 
@@ -199,12 +200,13 @@ def _as_before(fresh: Budget, present: Budget | None, given: dict[str, Any]) -> 
 def shares(percents: str) -> list[Decimal]:
     """`80,100` as fractions of a limit."""
     found = []
-    for text in filter(None, (part.strip().rstrip("%") for part in percents.split(","))):
+    for text in filter(None, (part.strip().rstrip("%").strip() for part in percents.split(","))):
         try:
             percent = Decimal(text)
         except ArithmeticError:
             raise click.BadParameter(f"{text!r} is no number", param_hint="--thresholds") from None
-        if 0 < percent < 1:
-            raise click.BadParameter(f"{text!r}: must be percents from 1 on, e.g. 80,100", param_hint="--thresholds")
+        if not percent.is_finite() or not 1 <= percent <= _HIGHEST_PERCENT:
+            words = f"{text!r}: must be percents of the limit, from 1 to {_HIGHEST_PERCENT}, e.g. 80,100"
+            raise click.BadParameter(words, param_hint="--thresholds")
         found.append(percent / 100)
     return found

@@ -32,7 +32,7 @@ from farthing.cli.guarding import (
     reason_option,
     scopes_of,
 )
-from farthing.config import declared_in
+from farthing.config import FILE_NAME, Settings, declared_in
 from farthing.errors import InputError
 from farthing.event import to_us
 from farthing.ledger.policies import Standing
@@ -240,7 +240,7 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
     """
     rows, agents = declared_in(file) if file is not None else (app.settings.budgets, app.settings.agents)
     if file is None and not rows and not agents:
-        raise InputError("your own farthing.toml declares no [[budgets]]: name a file that does")
+        raise InputError(_declares_nothing(app.settings))
     with guard_of(app, may_be_new=not dry_run) as (guard, _):
         wanted = budgets_of(rows, f"{file}: budgets" if file else app.settings.budgets_place, guard.make)
         steps = plan(guard.budgets(), wanted, prune=prune)
@@ -265,6 +265,18 @@ def apply(app: App, file: Path | None, dry_run: bool, prune: bool, by: str | Non
     actions = [step.action for step in steps] + [rank.action for rank in ranks]
     if dry_run and not {"keep", "extra"}.issuperset(actions):
         sys.exit(1)
+
+
+def _declares_nothing(settings: Settings) -> str:
+    """What is said where no file is named and the user's own, which alone counts then, declares nothing."""
+    here = Path.cwd() / FILE_NAME
+    own = next((file for file in settings.files if file != here), settings.config_dir / FILE_NAME)
+    words = f"your own settings, {own}, declare no [[budgets]]{'' if own.is_file() else ', for there is no such file'}"
+    if here.is_file() and not (own.is_file() and here.samefile(own)):
+        return (
+            f"{words}; that of the working directory counts only where it is named: farthing budgets apply {FILE_NAME}"
+        )
+    return f"{words}: name a file that does"
 
 
 @budgets.command()
