@@ -71,7 +71,7 @@ def two(run: Run) -> Run:
 
 def test_each_organisations_budget_has_its_own_forecast(two: Run, read: Run) -> None:
     """Budgets of one name in two organisations do not take each other's forecast."""
-    _record(two, "a", 400_000, "--set", "org=acme", "--at", "2d")
+    _record(two, "a", 400_000, "--set", "org=acme")
     stand = {one["org"]: one for one in read("budgets")}
     assert all(one["forecast"] >= one["posted"] > 0 for one in stand.values())
     assert {one["covers"] for one in stand.values()} == {"agent=a"}

@@ -62,9 +62,8 @@ class Whole(click.ParamType[int]):
 
 def budget_options(function: Decorated) -> Decorated:
     """A budget as SCOPE and options."""
-    for decorate in (
+    for decorate in reversed((
         click.argument("scope", required=False),
-        click.option("--name", help="Its name. Default: made of scope, unit and window."),
         click.option("--usd", metavar="AMOUNT", help="The limit in US dollars."),
         click.option("--tokens", type=Whole(), metavar="N", help="The limit in tokens."),
         click.option("--calls", type=Whole(), metavar="N", help="The limit in calls."),
@@ -79,11 +78,12 @@ def budget_options(function: Decorated) -> Decorated:
         click.option("--thresholds", metavar="PERCENTS",
                      help="Percents of the limit at which an alert is raised. Default: 80,100."),
         click.option("--models", metavar="NAMES", help="The only models that may be called, e.g. gpt-4o*,o3-mini."),
+        click.option("--name", help="Its name. Default: made of scope, unit and window."),
         click.option("--owner", help="Who answers for it; '' for nobody."),
         click.option("--critical/--ordinary", default=None,
                      help="Whether its agents are spared by `agents pause --noncritical`."),
         org_option,
-    ):  # fmt: skip
+    )):  # fmt: skip
         function = decorate(function)
     return function
 

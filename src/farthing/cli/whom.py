@@ -35,6 +35,7 @@ def not_so(did: str, name: str, org: str, *, mates: Iterable[str], elsewhere: It
 
 def _instead(name: str, mates: Iterable[str], elsewhere: Iterable[str]) -> str:
     if orgs := list(elsewhere):
-        return f"; there is one of {' and '.join(orgs)}: say {' or '.join(f'--org {org}' for org in orgs)}"
+        whose = " and ".join("the default organisation" if org == "default" else org for org in orgs)
+        return f"; there is one of {whose}: say {' or '.join(f'--org {org}' for org in orgs)}"
     near = difflib.get_close_matches(name, sorted(mates), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
