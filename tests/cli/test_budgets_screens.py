@@ -67,7 +67,7 @@ def test_models_modes_and_presets(run: Run, read: Run) -> None:
     run("budgets", "set", "--usd", "500", "--per", "month", "--mode", "soft")
     run("budgets", "set", "agent=scout", "--preset", "research")
     text = run("budgets").output
-    assert "only gpt-4o*, o3-mini" in text and "everything (soft)" in text
+    assert "\nteam=search: only gpt-4o*, o3-mini\n" in text and "\neverything   month  soft " in text
     limits = {(one["covers"], one["unit"]): one["limit"] for one in read("budgets")}
     assert limits["agent=scout", "tokens"] == 2_000_000
     assert limits["agent=scout", "picodollars"] == 600 * 10**12
@@ -90,7 +90,10 @@ def test_models_modes_and_presets(run: Run, read: Run) -> None:
         (("agent=a", "--usd", "1", "--tz", "Mars/Base"), "unknown time zone"),
         (("agent=a", "--usd", "1", "--on-exceed", "shout"), "on_exceed = 'shout'"),
         (("agent=a", "--usd", "1", "--thresholds", "many"), "is no number"),
-        (("agent=a", "--usd", "1", "--thresholds", "0.8"), "must be percents from 1 on"),
+        (("agent=a", "--usd", "1", "--thresholds", "0.8"), "must be percents of the limit, from 1 to 1000"),
+        (("agent=a", "--usd", "1", "--thresholds", "-5"), "'-5': must be percents of the limit, from 1 to 1000"),
+        (("agent=a", "--usd", "1", "--thresholds", "80,NaN"), "'NaN': must be percents of the limit"),
+        (("agent=a", "--usd", "1", "--thresholds", "2000"), "'2000': must be percents of the limit"),
         (("agnt=a", "--usd", "1"), "unknown scope field 'agnt': did you mean 'agent'?"),
         (("agent=a", "--usd", "10000000"), "$9,000,000"),
     ],
@@ -165,7 +168,7 @@ def test_raise_remove_and_history(run: Run, read: Run) -> None:
     assert read("budgets", "history") == []
     run("budgets", "set", "agent=a", "--usd", "5", "--by", "ann", "--reason", "to begin with")
     assert run("budgets", "raise", "agent=a", "$1,000.50", "--by", "bob").output == (
-        "agent=a usd per day: $5.00 → $1,000.50\n"
+        "raised: agent=a usd per day, $5.00 → $1,000.50 per day\n"
     )
     run("budgets", "remove", "agent=a usd per day", "--reason", "not needed")
     found = read("budgets", "history")
@@ -213,7 +216,7 @@ def test_try_and_suggest(filled: Run, read: Run) -> None:
     assert {one["mode"] for one in read("budgets")} == {"shadow"}
     assert all(one["percent"] < 101 for one in read("budgets"))
     name = suggested[0]["name"]
-    filled("budgets", "set", f"agent={suggested[0]['scope']['agent']}", "--usd", "50")
+    filled("budgets", "set", f"agent={suggested[0]['scope']['agent']}", "--usd", "50", "--mode", "hard")
     said = filled("budgets", "suggest", "--set").output
     assert f"{len(suggested) - 1} set in shadow mode\n{name}: stays as it is" in said
     assert [one["name"] for one in read("budgets", "suggest", "--set") if not one["set"]] == [name]
@@ -311,7 +314,7 @@ def test_a_file_is_applied_with_its_plan(run: Run, read: Run, tmp_path: Path) ->
     assert {one["limit"] for one in read("budgets")} == {60 * 10**12, 5, 1005 * 10**11}
     run("budgets", "apply", "b.toml", "--prune")
     assert len(read("budgets")) == 2
-    (pager,) = [one for one in read("agents") if one["agent"] == "pager"]
+    (pager,) = [one for one in read("agents")["agents"] if one["agent"] == "pager"]
     assert pager["critical"] is True and pager["owner"] == "ann"
 
 
@@ -340,11 +343,22 @@ def test_ones_own_file_counts_and_a_directorys_does_not(
 ) -> None:
     """Without FILE the user's own settings are applied; a working directory's file must be named."""
     (tmp_path / "farthing.toml").write_text(FILE)
-    assert "declares no [[budgets]]" in run("budgets", "apply", ok=False).output
+    said = run("budgets", "apply", ok=False).output
+    assert f"{own_home / 'farthing' / 'farthing.toml'}, declare no [[budgets]], for there is no such file" in said
+    assert "; that of the working directory " in said
+    assert "counts only where it is named: farthing budgets apply farthing.toml" in said
     own = own_home / "own.toml"
     own.write_text('[[budgets]]\nusd = 7\nper = "day"\n')
     monkeypatch.setenv("FARTHING_CONFIG", str(own))
     assert "1 of the budgets in your farthing.toml is not set so here: farthing budgets apply" in run("budgets").output
+    own.write_text("")
+    said = run("budgets", "apply", ok=False).output
+    assert f"your own settings, {own}, declare no [[budgets]]; that of the working directory" in said
+    (tmp_path / "farthing.toml").rename(tmp_path / "aside.toml")
+    said = run("budgets", "apply", ok=False).output
+    assert said == f"Error: your own settings, {own}, declare no [[budgets]]: name a file that does\n"
+    (tmp_path / "aside.toml").rename(tmp_path / "farthing.toml")
+    own.write_text('[[budgets]]\nusd = 7\nper = "day"\n')
     run("budgets", "apply")
     assert "not set so here" not in run("budgets").output
     own.write_text('[[budgets]]\nusd = 7\nper = "fortnight"\n')
@@ -362,19 +376,19 @@ def test_agents_are_paused_and_go_on(run: Run, read: Run) -> None:
     """Who paused whom, why and until when; one at a time, or all that are not critical."""
     _record(run, "writer", 1000)
     run("agents", "pause", "writer", "--reason", "it loops", "--by", "ann", "--until", "2h")
-    (one,) = read("agents")
+    (one,) = read("agents")["agents"]
     assert (one["agent"], one["state"], one["reason"], one["by"]) == ("writer", "paused", "it loops", "ann")
     assert one["until"] is not None and one["calls"] == 1
     assert "it loops (ann)" in run("agents").output
     run("agents", "resume", "writer")
-    assert read("agents")[0]["state"] == "running"
+    assert read("agents")["agents"][0]["state"] == "running"
     run("agents", "set", "pager", "--critical", "--owner", "bob")
     run("agents", "pause", "--noncritical", "--reason", "the bill", "--by", "ann")
     run("budgets", "set", "agent=guarded", "--calls", "9", "--critical")
     _record(run, "guarded", 1000)
     _record(run, "other", 1000)
     assert "All agents that are not critical are paused by ann: the bill" in run("agents").output
-    stand = {one["agent"]: (one["state"], one["critical"], one["reason"]) for one in read("agents")}
+    stand = {one["agent"]: (one["state"], one["critical"], one["reason"]) for one in read("agents")["agents"]}
     assert stand == {
         "writer": ("paused", False, "the bill"),
         "pager": ("running", True, None),
@@ -394,19 +408,19 @@ def test_agents_of_one_name_in_two_organisations(run: Run, read: Run, tmp_path: 
     tracker.record("gpt-4o", 10, 10, agent="writer")
     tracker.close()
     run("agents", "pause", "writer", "--org", "acme")
-    stand = {one["org"]: (one["agent"], one["state"], one["calls"]) for one in read("agents")}
+    stand = {one["org"]: (one["agent"], one["state"], one["calls"]) for one in read("agents")["agents"]}
     assert stand == {"default": ("writer", "running", 1), "acme": ("writer", "paused", 1)}
     assert "writer of acme" in run("agents").output
     run("agents", "pause", "--noncritical", "--org", "acme", "--by", "ann")
     assert "All agents of acme that are not critical are paused by ann" in run("agents").output
-    assert [one["state"] for one in read("agents") if one["org"] == "default"] == ["running"]
+    assert [one["state"] for one in read("agents")["agents"] if one["org"] == "default"] == ["running"]
 
 
 def test_what_is_not_said_of_an_agent_stays(run: Run, read: Run) -> None:
     """Another owner leaves an agent critical, and another rank leaves it its owner; nothing said is refused."""
 
     def stands() -> tuple[bool, str | None]:
-        (one,) = read("agents")
+        (one,) = read("agents")["agents"]
         return one["critical"], one["owner"]
 
     run("agents", "set", "pager", "--critical", "--owner", "ann")

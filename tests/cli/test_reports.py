@@ -82,11 +82,11 @@ def test_the_budget_report(filled: Run, read: Read, tmp_path: Path) -> None:
     for window, unit in (("daily", "day"), ("weekly", "week"), ("monthly", "month")):
         found = read("report", window)
         assert found["window"] == unit and found["through"].startswith(str(TODAY.date()))
-        assert found["forecast"]["expected"] >= found["owed_pico"]
+        assert found["forecast"]["forecast"] >= found["owed_pico"]
         assert sum(row["cost_pico"] for row in found["by_agent"]) == found["total"]["cost_pico"]
         assert sum(row["cost_pico"] for row in found["over_time"]) == found["total"]["cost_pico"]
     (budget,) = read("report", "monthly")["budgets"]
-    assert budget["place"] == "agent=research_agent" and budget["limit"] == 10**12
+    assert budget["covers"] == "agent=research_agent" and budget["limit"] == 10**12
     words = filled("report", "monthly").stdout
     for part in ("Budget report", "owed", "Budgets", "By agent", "By model", "agent=research_agent"):
         assert part in words
@@ -136,7 +136,7 @@ def test_why_whatif_forecast_and_top(filled: Run, read: Read) -> None:
     for args in ((), ("--model", "a="), ("--model", "a=b", "--tokens", "x")):
         assert filled("whatif", *args, ok=False).exit_code == 2
     ahead = read("forecast", "--window", "week")
-    assert ahead["all"]["expected"] >= ahead["all"]["spent"] and ahead["all"]["how"]
+    assert ahead["all"]["forecast"] >= ahead["all"]["posted"] and ahead["all"]["how"]
     assert "how:" in filled("forecast").stdout
     look = read("top", "--once", "--by", "model", "--sort", "cost")
     costs = [row["last_24_hours_pico"] for row in look["rows"]]

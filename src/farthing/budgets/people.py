@@ -69,6 +69,10 @@ class People:
         self._say("task", task, "kill", reason, by, None, org)
         self.tasks.look()
 
+    def revive(self, task: str, reason: str | None = None, *, by: str | None = None, org: str | None = None) -> None:
+        """Takes a killing back: calls of the task may be made again. What was cancelled stays so."""
+        self._say("task", task, "resume", reason, by, None, org)
+
     def set_critical(
         self,
         agent: str,

@@ -20,11 +20,15 @@ HEADROOM = Decimal("1.5")
 
 @dataclass(slots=True)
 class Tried:
-    """What a budget would have done to one account: calls it would have denied, and what they came to."""
+    """What a budget would have done to one account: calls it would have denied, and what they came to.
+
+    denied_unpriced: those of the denied whose price nobody knows.
+    """
 
     place: str
     calls: int = 0
     denied_calls: int = 0
+    denied_unpriced: int = 0
     denied: int = 0
     first_us: int | None = None
     windows: set[int] = field(default_factory=set)
@@ -36,6 +40,7 @@ class Trial:
 
     calls, amount                what its scope came to in all
     denied_calls, denied_amount  of that, what would not have been let pass
+    denied_unpriced              calls of those whose price nobody knows: on_unpriced = "allow" lets them pass
     windows                      windows in which something would have been denied
     accounts                     the same for each account, those most denied first
     """
@@ -45,6 +50,7 @@ class Trial:
     amount: int
     denied_calls: int
     denied_amount: int
+    denied_unpriced: int
     windows: int
     accounts: tuple[Tried, ...]
 
@@ -82,6 +88,7 @@ def try_budget(store: Store, budget: Budget, *, since_us: int | None = None, unt
             continue
         denied_ids.add(event.id)
         account.denied_calls += event.calls
+        account.denied_unpriced += event.calls if why == "unpriced" else 0
         account.denied += amount
         account.windows.add(start)
         account.first_us = account.first_us if account.first_us is not None else event.at_us
@@ -92,6 +99,7 @@ def try_budget(store: Store, budget: Budget, *, since_us: int | None = None, unt
         amount=total,
         denied_calls=sum(a.denied_calls for a in accounts),
         denied_amount=sum(a.denied for a in accounts),
+        denied_unpriced=sum(a.denied_unpriced for a in accounts),
         windows=sum(len(a.windows) for a in accounts),
         accounts=tuple(accounts),
     )

@@ -7,7 +7,8 @@ import click
 from farthing.cli.frame import App, Guarded, pass_app, shared_options
 from farthing.cli.guarding import by_option, guard_of, reason_option
 from farthing.reports.blocks import Page, Span
-from farthing.reports.budgets import approval_json, approvals_page
+from farthing.reports.budget_values import approval_json
+from farthing.reports.budgets import approvals_page, asked_whom
 
 
 @click.group(cls=Guarded, invoke_without_command=True)
@@ -53,6 +54,6 @@ def _answer(app: App, number: int, by: str | None, reason: str | None, *, grante
         (guard.grant if granted else guard.refuse)(number, by=by, reason=reason)
         found = next(one for one in guard.approvals(pending_only=False) if one.number == number)
     page = Page()
-    more = "" if found.budget is None else f", {found.budget.amount_text(found.amount)} for {found.place}"
+    more = "" if found.budget is None else f", {found.budget.amount_text(found.amount)} for {asked_whom(found)}"
     page.line(Span(f"{found.state}: ", "good" if granted else "warn"), f"approval {number}{more}")
     app.show(page, approval_json(found))

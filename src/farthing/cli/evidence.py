@@ -12,7 +12,8 @@ from farthing.errors import InputError
 from farthing.event import Event
 from farthing.ledger.store import Store
 from farthing.reports import render
-from farthing.reports.budgets import audit_json, audit_lines
+from farthing.reports.budget_values import audit_json
+from farthing.reports.budgets import audit_lines
 from farthing.reports.evidence import verify as verified
 from farthing.reports.explain import explain_page, explained, explained_json, verdict_json, verdict_page
 from farthing.reports.text import count

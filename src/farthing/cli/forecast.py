@@ -6,9 +6,8 @@ import click
 
 from farthing.cli.frame import App, as_filter, now, pass_app, shared_options
 from farthing.cli.options import tz_option, where_option
-from farthing.event import to_us
 from farthing.reports.forecast_page import forecast_json, forecast_page
-from farthing.reports.outlook import outlook, outlooks
+from farthing.reports.outlook import outlook, outlooks, standings_of
 
 
 @click.command()
@@ -33,5 +32,5 @@ def forecast(app: App, window: str, tz: str, where: tuple[str, ...]) -> None:
     at, chosen = now(), as_filter(None, None, where)
     with app.store() as store:
         whole = outlook(store, at, window, tz, chosen)
-        budgets = [] if chosen.equals else outlooks(store, at, store.accounts.standings(to_us(at)))
+        budgets = [] if chosen.equals else outlooks(store, at, standings_of(store, at, chosen.org))
     app.show(forecast_page(whole, budgets, tz), forecast_json(whole, budgets))

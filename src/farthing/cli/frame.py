@@ -17,10 +17,10 @@ from farthing.cli.times import FORMS, moment
 from farthing.config import Settings, default_ledger_url, load_settings
 from farthing.errors import FarthingError, InputError
 from farthing.event import to_us
-from farthing.ledger.open import is_there, open_ledger
+from farthing.ledger.open import is_there, open_ledger, place_of
 from farthing.ledger.store import KEY_FIELD, STATUS_FIELDS, TEXT_FIELDS, Durability, Filter, Store
 from farthing.reports import render
-from farthing.reports.blocks import Page
+from farthing.reports.blocks import Page, Span
 from farthing.reports.plain import plain
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -33,6 +33,7 @@ class App:
     ledger: str | None = None
     as_json: bool = False
     kept_settings: Settings | None = None
+    made: str | None = None  # the file of a ledger that this invocation has made
 
     @property
     def settings(self) -> Settings:
@@ -50,9 +51,19 @@ class App:
     def store(self, durability: Durability = "commit", *, may_be_new: bool = False) -> Iterator[Store]:
         """The ledger, open; closed at the end. One named that is not there: InputError, unless it may be new."""
         if self.ledger is not None and not may_be_new and not is_there(self.ledger):
-            raise InputError(f"there is no ledger at {self.ledger}: check the path; record and import make new ones")
+            raise InputError(
+                f"there is no ledger at {self.ledger}: check the path; record, import and budgets set make new ones"
+            )
+        is_new = not is_there(self.url)
         with open_ledger(self.url, durability=durability) as store:
+            self.made = place_of(self.url) if is_new else None
             yield store
+
+    def answer(self, page: Page, values: Any) -> None:
+        """`show` what was kept, and whether the ledger that keeps it is new: it may have been mistyped."""
+        if self.made is not None:
+            page.line(Span("in a new ledger: ", "warn"), self.made, hang=2)
+        self.show(page, values)
 
     def show(self, page: Page, values: Any) -> None:
         """Print the page, or with --json the values."""

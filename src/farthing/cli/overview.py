@@ -7,7 +7,7 @@ from pathlib import Path
 from farthing.budgets.guard import Guard
 from farthing.cli.frame import App, now
 from farthing.reports.booked import booked
-from farthing.reports.budgets import standing_json
+from farthing.reports.budget_values import standing_json
 from farthing.reports.lines import row_json, totals_json
 from farthing.reports.screens import first_steps, overview_page
 from farthing.reports.summary import Overview, overview

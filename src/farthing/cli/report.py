@@ -260,7 +260,8 @@ def _digest_rows(found: digests.Digest, currency: Currency) -> Iterator[list[Any
             yield [*line, *([_usd(currency.of(t.cost_pico))] if more else [])]
     for one in found.budgets:
         spent, limit = (_usd(v or 0) if one.unit == "usd" else v for v in (one.spent, one.limit))
-        yield [f"budget ({one.unit})", one.name, None, None, None, spent, None, limit, *([None] if more else [])]
+        line = [f"budget ({one.unit})", digests.called(one), None, None, None, spent, None, limit]
+        yield [*line, *([None] if more else [])]
 
 
 def _usd(pico: int) -> str:

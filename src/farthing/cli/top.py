@@ -18,6 +18,7 @@ from farthing.cli.frame import App, as_filter, now, pass_app, shared_options
 from farthing.cli.options import tz_option, where_option
 from farthing.cli.report import KEYS
 from farthing.reports import render
+from farthing.reports.budget_values import standing_json
 from farthing.reports.queries import TIME_KEYS
 from farthing.reports.top import SORTS, Frame, look, sorted_lines, top_page
 
@@ -125,16 +126,5 @@ def as_json(frame: Frame, sort: str) -> dict[str, Any]:
             }
             for line in sorted_lines(frame, sort)
         ],
-        "budgets": [
-            {
-                "name": one.budget.name,
-                "place": one.place,
-                "unit": one.budget.unit,
-                "posted": one.posted,
-                "reserved": one.reserved,
-                "limit": one.limit,
-                "window_start_us": one.start_us,
-            }
-            for one in frame.standings
-        ],
+        "budgets": [standing_json(one, {}) for one in frame.standings],
     }

@@ -36,12 +36,16 @@ Cell = str | Span | Bar | Spark
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. `rank`: where there is no room, the highest goes first; rank 0 always stays, cut with … at worst."""
+    """A column. `rank`: where there is no room, the highest goes first; rank 0 always stays, cut with … at worst.
+
+    enough: a column that can be cut to so many characters makes no other go; 0: it has to be whole.
+    """
 
     name: str
     right: bool = False
     rank: int = 0
     least: int = 10  # of a column that is cut, the characters that stay
+    enough: int = 0
 
 
 @dataclass(frozen=True, slots=True)

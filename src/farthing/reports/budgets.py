@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from farthing.budgets.declared import AgentStep, Step
 from farthing.budgets.presets import PRESETS
@@ -13,21 +14,13 @@ from farthing.event import from_us, to_us
 from farthing.ledger.alerts import Alert
 from farthing.ledger.audit import Audit
 from farthing.ledger.policies import Approval, Standing, Version
-from farthing.money import PICO_PER_USD, pico_to_usd
 from farthing.policy import Budget
 from farthing.reports.blocks import Bar, Cell, Column, Page, Span, Table
-from farthing.reports.outlook import Outlook
-from farthing.reports.text import count, money, plural
-
-Outlooks = Mapping[tuple[str, str, int], Outlook]
-"""Where accounts are heading, by (budget's name, account's place, start of the window)."""
+from farthing.reports.budget_values import asked_text
+from farthing.reports.outlook import Outlooks, heading_of
+from farthing.reports.text import count, money, of_org, plural
 
 _FULL, _NEARLY = 100.0, 80.0
-
-
-def by_account(found: Sequence[Outlook]) -> Outlooks:
-    """Outlooks by the account they are of."""
-    return {(one.name, one.place, one.start_us): one for one in found}
 
 
 def amount(unit: str, value: int | None) -> str:
@@ -37,24 +30,67 @@ def amount(unit: str, value: int | None) -> str:
     return money(value) if unit == "usd" else count(value)
 
 
-def covers(place: str) -> str:
-    """A scope in words."""
-    return "everything" if place == "*" else place
+def covers(place: str, org: str = "default") -> str:
+    """A scope in words, and whose it is."""
+    return of_org("everything" if place == "*" else place, org)
 
 
 def fullest_first(standings: Sequence[Standing]) -> list[Standing]:
-    """Standings, those with the least room first."""
-    return sorted(standings, key=lambda one: (-one.percent, one.budget.name, one.place))
+    """Standings, those with the least room first; what has no limit last."""
+    return sorted(standings, key=lambda one: (one.limit is None, -one.percent, one.budget.name, one.place))
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Accounts of a budget that a screen leaves out: how many, and how full the fullest of them is."""
+
+    budget: Budget
+    number: int
+    percent: float
+
+
+def few(standings: Sequence[Standing], most: int = 8) -> list[Standing | Rest]:
+    """Accounts with a limit, the fullest first; of each budget so many, and what is left out of it."""
+    seen: Counter[tuple[str, str]] = Counter()
+    found: list[Standing | Rest] = []
+    limited = fullest_first([one for one in standings if one.limit is not None])
+    whole = Counter((one.budget.org, one.budget.name) for one in limited)
+    for one in limited:
+        key = (one.budget.org, one.budget.name)
+        seen[key] += 1
+        if seen[key] <= most:
+            found.append(one)
+        elif seen[key] == most + 1:
+            found.append(Rest(one.budget, whole[key] - most, one.percent))
+    return found
 
 
 def budgets_page(
-    standings: Sequence[Standing], outlooks: Outlooks, now: datetime, *, undeclared: Sequence[str] = ()
+    standings: Sequence[Standing],
+    outlooks: Outlooks,
+    now: datetime,
+    *,
+    every: bool = False,
+    nothing: str = "",
+    undeclared: Sequence[str] = (),
 ) -> Page:
-    """Every account: limit, spent, held, how full, when it begins anew, where it is heading."""
+    """Accounts: limit, spent, held, how full, when each begins anew, where it is heading; of a budget the fullest few.
+
+    every: all accounts. nothing: what is said without any, where it is not that no budget is set. undeclared: lines
+    below all.
+    """
     page = Page()
     if standings:
-        page.add(standings_table(fullest_first(standings), outlooks, now))
+        if rows := few(standings, len(standings) if every else 8):
+            page.add(standings_table(rows, outlooks, now))
+        for one in standings:
+            if one.limit is None:
+                page.line(*_listed(one.budget), hang=2)
+        if any(isinstance(row, Rest) for row in rows):
+            page.line(Span("all of them: ", "dim"), Span("farthing budgets --all", "accent"))
         _notes(page, standings)
+    elif nothing:
+        page.line(nothing, hang=2)
     else:
         page.line("No budget is set, so nothing is held back.")
         page.line()
@@ -66,45 +102,71 @@ def budgets_page(
     return page
 
 
-def standings_table(standings: Sequence[Standing], outlooks: Outlooks, now: datetime, *, heading: bool = True) -> Table:
-    """Accounts as rows; `heading`: with where they are heading."""
-    named = heading and any(_own_name(one.budget) for one in standings)
+def _listed(budget: Budget) -> Iterator[str | Span]:
+    """A budget that only lists models, as a line: it has neither limit nor account."""
+    mode = "" if budget.mode == "hard" else f" ({budget.mode})"
+    yield f"{covers(budget.scope_text, budget.org)}{mode}: "
+    yield Span(limit_of(budget), "strong")
+    if name := _own_name(budget):
+        yield Span(f"  {name}", "dim")
+
+
+def standings_table(
+    standings: Sequence[Standing | Rest], outlooks: Outlooks, now: datetime, *, heading: bool = True
+) -> Table:
+    """Accounts as rows; `heading`: with where they are heading.
+
+    `used` counts what is held, so that column stays for as long as anything is.
+    """
+    shown = [one for one in standings if isinstance(one, Standing)]
+    named = heading and any(_own_name(one.budget) for one in shown)
+    moded = any(one.budget.mode != "hard" for one in shown)
     columns = [
-        Column("covers", least=14),
-        Column("per", rank=1),
-        Column("limit", right=True),
-        Column("spent", right=True),
-        Column("held", right=True, rank=4),
+        Column("covers", least=8, enough=24),
+        Column("per"),
+        *([Column("mode", rank=1)] if moded else []),
+        *(Column(name, right=True, least=12) for name in ("limit", "spent")),
+        Column("held", right=True, least=12, rank=0 if any(one.reserved for one in shown) else 5),
         Column("used", right=True),
-        Column("", rank=3),
+        Column("", rank=4),
         Column("resets in", right=True, rank=2),
     ]
     if heading:
-        columns.append(Column("forecast", right=True, rank=5))
+        columns.append(Column("forecast", right=True, rank=3))
     if named:
         columns.append(Column("name", rank=6))
-    rows = [_row(one, now) for one in standings]
-    for one, row in zip(standings, rows, strict=True):
-        if heading:
-            row.append(_heading(one, outlooks))
-        if named:
-            row.append(_own_name(one.budget))
+    rows = []
+    for one in standings:
+        row = _row(one, now) if isinstance(one, Standing) else _rest(one)
+        if moded:
+            row.insert(2, "" if one.budget.mode == "hard" else Span(one.budget.mode, "dim"))
+        more = [_heading(one, outlooks), _own_name(one.budget)] if isinstance(one, Standing) else ["", ""]
+        rows.append([*row, *more][: len(columns)])
     return Table(tuple(columns), rows)
 
 
+def _rest(one: Rest) -> list[Cell]:
+    whom = covers(one.budget.scope_text, one.budget.org)
+    texts = (f"{count(one.number)} more of {whom}", one.budget.window, _limit(one.budget, one.budget.limit), "", "")
+    return [*(Span(text, "dim") for text in texts), Span(f"≤ {one.percent:.0f} %", "dim"), "", ""]
+
+
 def _heading(one: Standing, outlooks: Outlooks) -> Cell:
-    found = outlooks.get((one.budget.name, one.place, one.start_us))
+    found = heading_of(one, outlooks)
     if found is None:
         return ""
     will = found.limit is not None and found.end > found.limit
     return Span(amount(one.budget.unit, found.end), "warn" if will else "dim")
 
 
+def made_name(budget: Budget) -> str:
+    """The name that is made of what a budget covers, where it has none of its own."""
+    return f"{covers(budget.scope_text)} {'models' if budget.limit is None else budget.unit} per {budget.window}"
+
+
 def _own_name(budget: Budget) -> str:
     """A budget's name, where it is not the one that is made of what it covers."""
-    scope = budget.scope_text if budget.scope else "everything"
-    plain = f"{scope} {'models' if budget.limit is None else budget.unit} per {budget.window}"
-    return "" if budget.name == plain else budget.name
+    return "" if budget.name == made_name(budget) else budget.name
 
 
 def limit_of(budget: Budget) -> str:
@@ -118,26 +180,27 @@ def limit_per(budget: Budget) -> str:
     return f"{limit_of(budget)}{per}{'' if budget.tz == 'UTC' else f' ({budget.tz})'}"
 
 
+def _limit(budget: Budget, limit: int | None) -> str:
+    text = amount(budget.unit, limit)
+    return text if budget.unit == "usd" else f"{text} {budget.unit}"
+
+
 def _row(one: Standing, now: datetime) -> list[Cell]:
     budget, unit = one.budget, one.budget.unit
-    whom = covers(one.place) if budget.org in ("default", "*") else f"{covers(one.place)} of {budget.org}"
-    mode = "" if budget.mode == "hard" else f" ({budget.mode})"
+    whom = covers(one.place, budget.org)
     if one.limit is None:
-        row: list[Cell] = [f"{whom}{mode}: {limit_of(budget)}", *[""] * 7]
-    else:
-        style = "bad" if one.percent >= _FULL else "warn" if one.percent >= _NEARLY else "good"
-        limit = amount(unit, one.limit)
-        row = [
-            whom + mode,
-            budget.window,
-            limit if unit == "usd" else f"{limit} {unit}",
-            amount(unit, one.posted),
-            amount(unit, one.reserved) if one.reserved else "",
-            Span(f"{one.percent:.0f} %", style),
-            Bar(one.percent / 100),
-            until(one.end_us, now) if one.end_us is not None else "",
-        ]
-    return row
+        return [whom, "", f"only {plural(len(budget.models), 'model')}", *[""] * 5]
+    style = "bad" if one.percent >= _FULL else "warn" if one.percent >= _NEARLY else "good"
+    return [
+        whom,
+        budget.window,
+        _limit(budget, one.limit),
+        amount(unit, one.posted),
+        amount(unit, one.reserved) if one.reserved else "",
+        Span(f"{one.percent:.0f} %", style),
+        Bar(one.percent / 100),
+        until(one.end_us, now) if one.end_us is not None else "",
+    ]
 
 
 def until(end_us: int, now: datetime) -> str:
@@ -152,8 +215,9 @@ def until(end_us: int, now: datetime) -> str:
 def _notes(page: Page, standings: Sequence[Standing]) -> None:
     inflated = [one for one in standings if one.inflation is not None and one.inflation >= 10 and one.reserved]
     for one in inflated[:3]:
+        whose = covers(one.place, one.budget.org)
         page.line(
-            Span(f"{covers(one.place)}: calls hold {one.inflation:.0f} times what they come to", "warn"),
+            Span(f"{whose}: calls hold {one.inflation:.0f} times what they come to", "warn"),
             "; name max_tokens in them, or raise the limit",
             hang=2,
         )
@@ -161,40 +225,8 @@ def _notes(page: Page, standings: Sequence[Standing]) -> None:
     for one in over[:3]:
         by = one.posted - (one.limit or 0)
         more = money(by) if one.budget.unit == "usd" else one.budget.amount_text(by)
-        page.line(Span(f"{covers(one.place)} per {one.budget.window}: {more} over its limit", "bad"), hang=2)
-
-
-def standing_json(one: Standing, outlooks: Outlooks) -> dict[str, Any]:
-    """A standing for programs. Amounts are in `unit`: picodollars, tokens or calls; `_usd` beside them for money."""
-    budget = one.budget
-    values: dict[str, Any] = {
-        "name": budget.name,
-        "org": budget.org,
-        "scope": dict(budget.scope),
-        "covers": one.place,
-        "per": budget.window,
-        "tz": budget.tz,
-        "mode": budget.mode,
-        "on_exceed": budget.on_exceed,
-        "on_unpriced": budget.on_unpriced,
-        "models": list(budget.models),
-        "owner": budget.owner,
-        "critical": budget.critical,
-        "unit": "picodollars" if budget.unit == "usd" else budget.unit,
-        "thresholds": [float(share) for share in budget.thresholds],
-    }
-    for name in ("limit", "posted", "reserved", "remaining", "granted"):
-        value = getattr(one, name)
-        values[name] = value
-        if budget.unit == "usd":
-            values[f"{name}_usd"] = None if value is None else value / PICO_PER_USD
-    heading = outlooks.get((budget.name, one.place, one.start_us))
-    return values | {
-        "percent": round(one.percent, 2),
-        "resets_at": None if one.end_us is None else from_us(one.end_us).isoformat(),
-        "hold_inflation": None if one.inflation is None else round(one.inflation, 3),
-        "forecast": None if heading is None else heading.end,
-    }
+        whose = f"{covers(one.place, one.budget.org)} per {one.budget.window}"
+        page.line(Span(f"{whose}: {more} over its limit", "bad"), hang=2)
 
 
 def history_page(versions: Sequence[Version]) -> Page:
@@ -208,44 +240,12 @@ def history_page(versions: Sequence[Version]) -> Page:
         *(Column("mode", rank=1), Column("by", rank=2), Column("why", rank=3, least=12)),
     )
     rows = [
-        (f"{from_us(v.at_us):%Y-%m-%d %H:%M}", v.action, v.budget.name, limit_of(v.budget), v.budget.mode,
-         v.by or "", v.reason or "")
+        (f"{from_us(v.at_us):%Y-%m-%d %H:%M}", v.action, of_org(v.budget.name, v.budget.org), limit_of(v.budget),
+         v.budget.mode, v.by or "", v.reason or "")
         for v in versions
     ]  # fmt: skip
     page.add(Table(columns, rows))
     return page
-
-
-def version_json(one: Version) -> dict[str, Any]:
-    """A version for programs."""
-    return {
-        "version": one.version,
-        "at": from_us(one.at_us).isoformat(),
-        "action": one.action,
-        "by": one.by,
-        "reason": one.reason,
-        "budget": budget_json(one.budget),
-    }
-
-
-def budget_json(budget: Budget) -> dict[str, Any]:
-    """A budget for programs, its limit in its own unit (US dollars as text)."""
-    limit = budget.limit if budget.unit != "usd" or budget.limit is None else str(pico_to_usd(budget.limit))
-    return {
-        "name": budget.name,
-        "org": budget.org,
-        "scope": dict(budget.scope),
-        budget.unit: limit,
-        "per": budget.window,
-        "tz": budget.tz,
-        "mode": budget.mode,
-        "thresholds": [str(share) for share in budget.thresholds],
-        "on_exceed": budget.on_exceed,
-        "on_unpriced": budget.on_unpriced,
-        "models": list(budget.models),
-        "owner": budget.owner,
-        "critical": budget.critical,
-    }
 
 
 def alerts_page(found: Sequence[Alert]) -> Page:
@@ -259,7 +259,7 @@ def alerts_page(found: Sequence[Alert]) -> Page:
         *(Column("what", least=24), Column("times", right=True, rank=2), Column("budget", rank=3)),
     )
     rows = [
-        (f"{from_us(a.last_us):%Y-%m-%d %H:%M}", covers(a.place), a.window, _told(a), count(a.times), a.budget)
+        (f"{from_us(a.last_us):%Y-%m-%d %H:%M}", covers(a.place, a.org), a.window, _told(a), count(a.times), a.budget)
         for a in found
     ]
     page.add(Table(columns, rows))
@@ -268,29 +268,6 @@ def alerts_page(found: Sequence[Alert]) -> Page:
 
 def _told(one: Alert) -> Span:
     return Span(one.text, "bad" if one.rule.startswith("denied:") else "warn")
-
-
-def alert_json(one: Alert) -> dict[str, Any]:
-    """An alert for programs. Amounts are in `unit`: picodollars, tokens or calls."""
-    return {
-        "budget": one.budget,
-        "org": one.org,
-        "covers": one.place,
-        "per": one.window,
-        "mode": one.mode,
-        "rule": one.rule,
-        "text": one.text,
-        "times": one.times,
-        "first_at": from_us(one.at_us).isoformat(),
-        "last_at": from_us(one.last_us).isoformat(),
-        "resets_at": None if one.end_us is None else from_us(one.end_us).isoformat(),
-        "unit": "picodollars" if one.unit == "usd" else one.unit,
-        "limit": one.limit,
-        "posted": one.posted,
-        "reserved": one.reserved,
-        "requested": one.requested,
-        "model": one.model,
-    }
 
 
 def presets_page() -> Page:
@@ -325,17 +302,14 @@ def plan_page(steps: Sequence[Step], agents: Sequence[AgentStep], *, dry_run: bo
         budget = step.budget
         whole = f" {limit_per(budget)}, {budget.mode}" if step.action == "add" else ""
         word = {"extra": "  (not in the file; --prune removes it)", "keep": "  as it is"}.get(step.action, "")
-        page.line(Span(f"{mark} {budget.name}", style), whole, Span(word, "dim"), hang=4)
-        for name, before, after in step.differs:
-            page.line(f"    {name}: {before} → ", Span(after, "strong"), hang=6)
-        if step.opens:
-            page.line(Span("    counts other calls from now on: its window opens with what they have spent", "dim"))
+        page.line(Span(f"{mark} {of_org(budget.name, budget.org)}", style), whole, Span(word, "dim"), hang=4)
+        _differences(page, step)
     for agent in agents:
         style = "dim" if agent.action == "keep" else "warn"
         owner = f", owner {agent.owner}" if agent.owner else ""
         mark = "=" if agent.action == "keep" else "~"
         rank = "critical" if agent.critical else "ordinary"
-        page.line(Span(f"{mark} agent {agent.name}: {rank}{owner}", style))
+        page.line(Span(f"{mark} agent {of_org(agent.name, agent.org)}: {rank}{owner}", style))
     changes = sum(s.action in ("add", "change", "remove") for s in steps) + sum(a.action == "change" for a in agents)
     drift = sum(s.action == "extra" for s in steps)
     page.line()
@@ -345,10 +319,67 @@ def plan_page(steps: Sequence[Step], agents: Sequence[AgentStep], *, dry_run: bo
     return page
 
 
-def step_json(step: Step) -> dict[str, Any]:
-    """A step for programs."""
-    differs = {name: {"before": before, "after": after} for name, before, after in step.differs}
-    return {"action": step.action, "budget": budget_json(step.budget), "differs": differs}
+def _differences(page: Page, step: Step) -> None:
+    """What changes of a budget, a line for each field."""
+    for name, before, after in step.differs:
+        page.line(f"    {name}: {before} → ", Span(after, "strong"), hang=6)
+    if step.opens:
+        page.line(Span("    counts other calls from now on: its window opens with what they have spent", "dim"))
+
+
+def set_page(done: Sequence[tuple[str, Step]], full: Sequence[Standing]) -> Page:
+    """What has become of budgets that were set: (change, step) of each; `full`: accounts of them that are used up."""
+    page = Page()
+    for change, step in done:
+        budget = step.budget
+        words = f", {limit_per(budget)}, {budget.mode}"
+        page.line(Span(f"{change}: ", "good"), Span(of_org(budget.name, budget.org), "strong"), words, hang=2)
+        _differences(page, step)
+        _spent_already(page, budget, full)
+    return page
+
+
+def raised_page(change: str, before: Budget, after: Budget, full: Sequence[Standing]) -> Page:
+    """What has become of a limit."""
+    page = Page()
+    old, new = (budget.amount_text(budget.limit or 0) for budget in (before, after))
+    page.line(
+        *(Span(f"{change}: ", "good"), Span(of_org(after.name, after.org), "strong"), ", "),
+        *((f"{old} → ",) if old != new else ()),
+        *(Span(new, "strong"), "" if after.window == "total" else f" per {after.window}"),
+        hang=2,
+    )
+    _spent_already(page, after, full)
+    return page
+
+
+def used_up(standings: Sequence[Standing], budgets: Sequence[Budget]) -> list[Standing]:
+    """The accounts of these budgets that have spent their limit, the fullest first."""
+    wanted = {(budget.org, budget.name) for budget in budgets}
+    mine = [one for one in standings if (one.budget.org, one.budget.name) in wanted]
+    return fullest_first([one for one in mine if one.limit is not None and one.posted and one.posted >= one.limit])
+
+
+_FEW = 3
+
+
+def _spent_already(page: Page, budget: Budget, full: Sequence[Standing]) -> None:
+    """What a budget means from now on for accounts that have nothing left."""
+    mine = [one for one in full if one.budget == budget]
+    for one in mine[:_FEW]:
+        whose = "" if one.place == budget.scope_text else f"{covers(one.place)}: "
+        spent = _said(budget, one.posted)
+        page.line(Span(f"  {whose}{spent} is spent already: {_from_now_on(budget, one.end_us)}", "warn"), hang=4)
+    if len(mine) > _FEW:
+        page.line(Span(f"  so have {count(len(mine) - _FEW)} more spent theirs: farthing budgets", "warn"), hang=4)
+
+
+def _from_now_on(budget: Budget, end_us: int | None) -> str:
+    if budget.mode != "hard":
+        return "it is over its limit, and calls pass"
+    does = {"deny": "calls are refused", "ask": "somebody must allow each call"}
+    words = does.get(budget.on_exceed) or f"calls go to {budget.on_exceed.removeprefix('downgrade:')}"
+    return f"{words} until {'it is raised' if end_us is None else f'{from_us(end_us):%Y-%m-%d %H:%M} UTC'}"
 
 
 def suggest_page(found: Sequence[Budget]) -> Page:
@@ -358,7 +389,7 @@ def suggest_page(found: Sequence[Budget]) -> Page:
         page.line("Nothing was spent by anybody with a name, so there is nothing to go by.")
         return page
     columns = (Column("covers", least=16), Column("limit", right=True), Column("per"))
-    page.add(Table(columns, [(covers(b.scope_text), limit_of(b), b.window) for b in found]))
+    page.add(Table(columns, [(covers(b.scope_text, b.org), limit_of(b), b.window) for b in found]))
     page.line()
     page.line("Each is 1.5 times the 95th percentile of its own past. Set them in shadow mode first: --set", hang=2)
     return page
@@ -371,7 +402,7 @@ def _said(budget: Budget, value: int) -> str:
 def trial_page(found: Trial) -> Page:
     """What a budget would have denied."""
     page, budget = Page(), found.budget
-    page.line(Span(f"{budget.name}: {limit_per(budget)}", "strong"))
+    page.line(Span(f"{of_org(budget.name, budget.org)}: {limit_per(budget)}", "strong"))
     share = f" of {plural(found.calls, 'call')}" if found.calls else ""
     if not found.denied_calls:
         words = "It would have denied nothing" if found.calls else "Nothing in its scope was called"
@@ -383,35 +414,22 @@ def trial_page(found: Trial) -> Page:
         f", {denied} of {_said(budget, found.amount)}, in {plural(found.windows, 'window')}",
         hang=2,
     )
+    if found.denied_unpriced:
+        have = "has" if found.denied_unpriced == 1 else "have"
+        page.line(f"{count(found.denied_unpriced)} of them {have} no known price: ",
+                  Span("--on-unpriced allow", "accent"), " would let them pass", hang=2)  # fmt: skip
     page.line()
     columns = (
         *(Column("covers", least=14), Column("calls", right=True), Column("denied", right=True)),
         *(Column("amount", right=True), Column("first (UTC)", rank=1)),
     )
     rows = [
-        (covers(a.place), count(a.calls), count(a.denied_calls), _said(budget, a.denied),
+        (covers(a.place, budget.org), count(a.calls), count(a.denied_calls), _said(budget, a.denied),
          "" if a.first_us is None else f"{from_us(a.first_us):%Y-%m-%d %H:%M}")
         for a in found.accounts[:20]
     ]  # fmt: skip
     page.add(Table(columns, rows))
     return page
-
-
-def trial_json(found: Trial) -> dict[str, Any]:
-    """A trial for programs; amounts in the budget's unit, dollars as picodollars."""
-    return {
-        "budget": budget_json(found.budget),
-        "calls": found.calls,
-        "amount": found.amount,
-        "denied_calls": found.denied_calls,
-        "denied_amount": found.denied_amount,
-        "windows": found.windows,
-        "accounts": [
-            {"covers": a.place, "calls": a.calls, "denied_calls": a.denied_calls, "denied_amount": a.denied,
-             "first": None if a.first_us is None else from_us(a.first_us).isoformat()}
-            for a in found.accounts
-        ],
-    }  # fmt: skip
 
 
 def approvals_page(found: Sequence[Approval]) -> Page:
@@ -425,7 +443,7 @@ def approvals_page(found: Sequence[Approval]) -> Page:
         *(Column("for", rank=1), Column("state"), Column("by", rank=2), Column("why", rank=3, least=10)),
     )
     rows = [
-        (str(a.number), f"{from_us(a.at_us):%m-%d %H:%M}", covers(a.place), _more(a), a.model or "", a.state,
+        (str(a.number), f"{from_us(a.at_us):%m-%d %H:%M}", asked_whom(a), asked_text(a), a.model or "", a.state,
          a.by or "", a.reason or "")
         for a in found
     ]  # fmt: skip
@@ -438,24 +456,9 @@ def approvals_page(found: Sequence[Approval]) -> Page:
     return page
 
 
-def _more(one: Approval) -> str:
-    return str(one.amount) if one.budget is None else one.budget.amount_text(one.amount)
-
-
-def approval_json(one: Approval) -> dict[str, Any]:
-    """An approval for programs."""
-    return {
-        "number": one.number,
-        "at": from_us(one.at_us).isoformat(),
-        "budget": None if one.budget is None else one.budget.name,
-        "covers": one.place,
-        "model": one.model,
-        "amount": one.amount,
-        "amount_text": _more(one),
-        "state": one.state,
-        "by": one.by,
-        "reason": one.reason,
-    }
+def asked_whom(one: Approval) -> str:
+    """The account that an approval is for, in words."""
+    return covers(one.place) if one.budget is None else covers(one.place, one.budget.org)
 
 
 def audit_lines(page: Page, found: Audit) -> None:
@@ -472,14 +475,3 @@ def audit_lines(page: Page, found: Audit) -> None:
     )
     for mismatch in found.mismatches[:20]:
         page.line("  ", str(mismatch), hang=4)
-
-
-def audit_json(found: Audit) -> dict[str, Any]:
-    """The proof for programs."""
-    return {
-        "budgets_hold": found.holds_true,
-        "accounts": found.accounts,
-        "account_entries": found.entries,
-        "open_holds": found.holds,
-        "account_mismatches": [str(one) for one in found.mismatches],
-    }

@@ -13,18 +13,19 @@ from farthing.ledger.store import Filter, Question, Row, Store
 from farthing.money import PICO_PER_USD
 from farthing.reports.blocks import Bar, Cell, Column, Figures, Heading, Page, Span, Table
 from farthing.reports.breakdown import breakdown_table, footnotes
+from farthing.reports.budget_values import outlook_json
 from farthing.reports.currency import USD, Currency
 from farthing.reports.lines import row_json, totals_json
-from farthing.reports.outlook import Outlook, outlook, outlooks
+from farthing.reports.outlook import Outlook, outlook, outlooks, standings_of
 from farthing.reports.periods import Period, month, one_day, week
 from farthing.reports.queries import Asked, Breakdown, breakdown
-from farthing.reports.text import change, count, plural, share
+from farthing.reports.text import account_of, change, count, of_org, plural, share
 from farthing.totals import Totals
 from farthing.windows import zone
 
 WINDOWS = {"daily": "day", "weekly": "week", "monthly": "month"}
 KEYS = ("agent", "model", "team", "user")
-_SHOWN = 8
+_SHOWN, _BUDGETS = 8, 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ def digest(store: Store, window: str, at: datetime, where: Filter | None = None,
     asked = Asked(limit=_SHOWN, tz=tz, before=earlier, trends=window != "day")
     parts = [breakdown(store, (key,), chosen, asked=asked) for key in KEYS]
     owed, plan, totals = _owed(store, chosen, tz)
-    standings = store.accounts.standings(to_us(at)) if where is None or not where.equals else []
+    standings = standings_of(store, at, chosen.org) if not chosen.equals else []
     return Digest(
         window=window,
         period=period,
@@ -112,8 +113,11 @@ def digest_page(found: Digest, currency: Currency = USD, *, heading: bool = True
     page.line()
     page.add(Heading("Budgets", "spent, and where each is heading by the end of its window"))
     if found.budgets:
-        page.add(budgets_table(found.budgets))
-        for line in over_lines(found.budgets, found.period.tz):
+        shown = found.budgets[:_BUDGETS]
+        page.add(budgets_table(shown))
+        if more := len(found.budgets) - len(shown):
+            page.line(Span(f"and {count(more)} more: ", "dim"), Span("farthing forecast", "accent"))
+        for line in over_lines(shown, found.period.tz):
             page.line(*line, hang=2)
     else:
         page.line("No budget is set for windows of the calendar: nothing is held back.")
@@ -160,8 +164,7 @@ def _figures(found: Digest, currency: Currency) -> Figures:
 def budgets_table(found: Sequence[Outlook]) -> Table:
     """Budgets with what is spent, what is left, and the end that is expected."""
     columns = (
-        Column("budget", least=14),
-        Column("covers", rank=3, least=10),
+        Column("budget", least=12, enough=24),
         Column("spent", right=True),
         Column("limit", right=True),
         Column("used", right=True, rank=1),
@@ -176,17 +179,16 @@ def budgets_table(found: Sequence[Outlook]) -> Table:
         style = "bad" if one.spent > limit else "warn" if will else "good"
         between = ""
         if one.low is not None and one.high is not None:
-            between = f"{_amount(one.unit, one.low)} – {_amount(one.unit, one.high)}"
+            between = f"{_short(one.unit, one.low)} – {_short(one.unit, one.high)}"
         mode = "" if one.mode == "hard" else f" ({one.mode})"
         rows.append(
             [
-                one.name + mode,
-                one.place if one.place != "*" else "everything",
-                _amount(one.unit, one.spent),
+                called(one) + mode,
+                _short(one.unit, one.spent),
                 _amount(one.unit, limit),
                 Span(share(one.spent, limit) or "0 %", style),
                 Bar(one.spent / limit if limit else 1.0),
-                Span(_amount(one.unit, one.end), style),
+                Span(_short(one.unit, one.end), style),
                 Span(between, "dim"),
             ]
         )
@@ -201,19 +203,30 @@ def _amount(unit: str, amount: int) -> str:
     return f"{count(amount)} {unit}"
 
 
+def _short(unit: str, amount: int) -> str:
+    """An amount beside a limit that names the unit."""
+    return _amount(unit, amount) if unit == "usd" else count(amount)
+
+
 def over_lines(found: Sequence[Outlook], tz: str) -> Iterator[tuple[str | Span, ...]]:
     """What is used up, and what will be before its window ends."""
     for one in found:
         if one.over_at_us is None:
             continue
+        name = called(one)
         if one.limit is not None and one.spent >= one.limit:
-            yield (Span(f"{one.name}: used up", "bad"), f" until {_moment(one.end_us, tz)}")
+            yield (Span(f"{name}: used up", "bad"), f" until {_moment(one.end_us, tz)}")
         else:
             more = one.end - (one.limit or 0)
             yield (
-                Span(f"{one.name}: {_amount(one.unit, more)} over", "warn"),
+                Span(f"{name}: {_amount(one.unit, more)} over", "warn"),
                 f" at the expected pace; its limit is reached about {_moment(one.over_at_us, tz)}",
             )
+
+
+def called(one: Outlook) -> str:
+    """The account's name, and whose it is."""
+    return of_org(account_of(one.name, one.place, f" {one.unit} per {one.window}"), one.org)
 
 
 def _moment(at_us: int, tz: str) -> str:
@@ -242,25 +255,3 @@ def digest_json(found: Digest) -> dict[str, Any]:
 
 def _money(name: str, pico: int) -> dict[str, Any]:
     return {f"{name}_usd": pico / PICO_PER_USD, f"{name}_pico": pico}
-
-
-def outlook_json(one: Outlook) -> dict[str, Any]:
-    """A forecast for programs, in the window's unit: picodollars, tokens or calls."""
-    return {
-        "name": one.name,
-        "place": one.place,
-        "unit": "picodollars" if one.unit == "usd" else one.unit,
-        "window": one.window,
-        "start": from_us(one.start_us).isoformat(),
-        "end": from_us(one.end_us).isoformat(),
-        "spent": one.spent,
-        "limit": one.limit,
-        "expected": one.end,
-        "low": one.low,
-        "high": one.high,
-        "limit_reached_at": None if one.over_at_us is None else from_us(one.over_at_us).isoformat(),
-        "method": one.forecast.method,
-        "tests": one.forecast.tests,
-        "held": one.forecast.held,
-        "how": one.forecast.why,
-    }

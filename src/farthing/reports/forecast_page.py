@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from farthing.event import from_us
 from farthing.reports.blocks import Figures, Heading, Page, Span
-from farthing.reports.digest import budgets_table, outlook_json, over_lines
+from farthing.reports.budget_values import outlook_json
+from farthing.reports.digest import budgets_table, called, over_lines
 from farthing.reports.outlook import Outlook
-from farthing.reports.text import money
+from farthing.reports.text import count, money, of_org
 from farthing.windows import zone
 
 
@@ -35,14 +37,29 @@ def forecast_page(whole: Outlook, budgets: Sequence[Outlook], tz: str) -> Page:
     if budgets:
         page.line()
         page.add(Heading("Budgets", "where each is heading by the end of its window"))
-        page.add(budgets_table(budgets))
-        for line in over_lines(budgets, tz):
+        shown, rest = few(budgets)
+        page.add(budgets_table(shown))
+        for name, number in rest.items():
+            page.line(Span(f"{name}: {count(number)} more, which use less of their limit", "dim"), hang=2)
+        for line in over_lines(shown, tz):
             page.line(*line, hang=2)
         page.line()
-        for why in dict.fromkeys(one.forecast.why for one in budgets):
-            names = [one.name for one in budgets if one.forecast.why == why]
+        for why in dict.fromkeys(one.forecast.why for one in shown):
+            names = [called(one) for one in shown if one.forecast.why == why]
             page.line(Span(f"{', '.join(names[:3])}{' …' if len(names) > 3 else ''}: ", "dim"), why, hang=2)
     return page
+
+
+def few(budgets: Sequence[Outlook], most: int = 8) -> tuple[list[Outlook], Counter[str]]:
+    """Of each budget so many accounts, in their order; and how many are left out of which."""
+    seen: Counter[str] = Counter()
+    shown = []
+    for one in budgets:
+        name = of_org(one.name, one.org)
+        seen[name] += 1
+        if seen[name] <= most:
+            shown.append(one)
+    return shown, Counter({name: number - most for name, number in seen.items() if number > most})
 
 
 def forecast_json(whole: Outlook, budgets: Sequence[Outlook]) -> dict[str, Any]:

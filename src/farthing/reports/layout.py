@@ -24,11 +24,13 @@ class Fit:
 def fit(table: Table, width: int | None) -> Fit:
     """The columns of `table` in `width` characters; None: all of them, as wide as they are, but no bars.
 
-    First bars shrink, then columns of the highest rank go, then the widest column of rank 0 is cut.
+    First bars shrink, then columns of the highest rank go, then the widest column of rank 0 is cut. A column for which
+    less is enough is cut before others go.
     """
     cells = [*table.rows, *table.foot]
     natural = [max([cells_of(text_of(c.name)), *(_long(row[i]) for row in cells)]) for i, c in enumerate(table.columns)]
     bars = {i for i in range(len(table.columns)) if any(isinstance(row[i], Bar) for row in table.rows)}
+    wanted = [min(n, c.enough) if c.enough else n for n, c in zip(natural, table.columns, strict=True)]
     places = list(range(len(table.columns)))
     if width is None:
         drawn = {i for i in places if any(isinstance(row[i], Bar | Spark) for row in table.rows)}
@@ -36,7 +38,7 @@ def fit(table: Table, width: int | None) -> Fit:
         return Fit(tuple(places), tuple(natural[i] for i in places))
 
     def needed(least_bars: int = BAR_LEAST) -> int:
-        return sum(least_bars if i in bars else natural[i] for i in places) + GAP * (len(places) - 1)
+        return sum(least_bars if i in bars else wanted[i] for i in places) + GAP * (len(places) - 1)
 
     while needed() > width:
         rank = max(table.columns[i].rank for i in places)

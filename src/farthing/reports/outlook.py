@@ -23,12 +23,13 @@ HOUR_US = 3_600_000_000
 class Outlook:
     """A window and where it is heading, in its unit (picodollars, tokens or calls).
 
-    name    of the budget, or of the window; place: the account's scope in words
+    name    of the budget, or of the window; org: the budget's, `*` for all; place: the account's scope in words
     spent   so far; end: what it will come to, `spent` and the forecast; low, high: its range where there is one
     limit   None without one; over_at: when it will be reached at the expected pace, in the window; None: not
     """
 
     name: str
+    org: str
     place: str
     unit: str
     window: str
@@ -56,12 +57,27 @@ class Outlook:
         return None if self.forecast.high is None else self.spent + self.forecast.high
 
 
+Outlooks = Mapping[tuple[str, str, str, int], Outlook]
+"""Where accounts are heading, by (budget's organisation and name, account's place, start of the window)."""
+
+
+def by_account(found: Sequence[Outlook]) -> Outlooks:
+    """Outlooks by the account they are of."""
+    return {(one.org, one.name, one.place, one.start_us): one for one in found}
+
+
+def heading_of(one: Standing, outlooks: Outlooks) -> Outlook | None:
+    """Where an account is heading; None: nobody has asked, or its window has no end."""
+    return outlooks.get((one.budget.org, one.budget.name, one.place, one.start_us))
+
+
 class Past:
     """What was spent, by hour and day; each series is asked for once."""
 
     def __init__(self, store: Store, now: datetime) -> None:
         self._store, self.now = store, now
         self._rows: dict[tuple[object, ...], list[Row]] = {}
+        self._parts: dict[tuple[object, ...], dict[tuple[str | None, ...], list[Row]]] = {}
 
     def rows(self, by: tuple[str, ...], step: str, tz: str, where: Filter) -> list[Row]:
         """Sums by the fields, who pays, and step, of the time that forecasts look at."""
@@ -72,6 +88,16 @@ class Past:
             asked = Filter(since_us=since, until_us=to_us(self.now), org=where.org, equals=where.equals)
             self._rows[place] = self._store.totals(Question(by=(*by, "billing", step), where=asked, tz=tz))
         return self._rows[place]
+
+    def part(self, values: tuple[str | None, ...], by: tuple[str, ...], step: str, tz: str, where: Filter) -> list[Row]:
+        """Those of `rows` whose first fields have these values: one look for each of thousands of accounts."""
+        place = (len(values), by, step, tz, where.org, tuple(sorted(where.equals.items())))
+        if place not in self._parts:
+            parts: dict[tuple[str | None, ...], list[Row]] = {}
+            for row in self.rows(by, step, tz, where):
+                parts.setdefault(row.key[: len(values)], []).append(row)
+            self._parts[place] = parts
+        return self._parts[place].get(values, [])
 
 
 def outlook(
@@ -87,7 +113,8 @@ def outlook(
     assert end is not None
     return Outlook(
         name=f"this {window}",
-        place="everything",
+        org=EACH if where is None or where.org is None else where.org,
+        place="*",
         unit="usd",
         window=window,
         start_us=start,
@@ -96,6 +123,11 @@ def outlook(
         limit=None,
         forecast=_ahead(amounts, step, tz, now, end),
     )
+
+
+def standings_of(store: Store, now: datetime, org: str | None) -> list[Standing]:
+    """How every account stands; where an organisation is named, only its own."""
+    return [one for one in store.accounts.standings(to_us(now)) if org is None or one.org in (org, EACH)]
 
 
 def outlooks(store: Store, now: datetime, standings: Sequence[Standing]) -> list[Outlook]:
@@ -128,6 +160,7 @@ def _of_account(past: Past, now: datetime, standing: Standing, end_us: int) -> O
             over_at = to_us(now) + left * (limit - standing.posted) // found.expected
     return Outlook(
         name=budget.name,
+        org=budget.org,
         place=standing.place,
         unit=budget.unit,
         window=budget.window,
@@ -144,21 +177,20 @@ def _of_account(past: Past, now: datetime, standing: Standing, end_us: int) -> O
 def _series(past: Past, budget: Budget, key: str, step: str) -> dict[str, int]:
     """What an account's scope used, by step."""
     fields = key_fields(budget)
-    values = dict(zip(fields, [key] if len(fields) == 1 else _json_list(key) if fields else [], strict=True))
+    values = (key,) if len(fields) == 1 else tuple(_json_list(key)) if fields else ()
+    if len(values) != len(fields):  # no call has opened an account yet
+        return {}
     pattern = budget.scope.get("model")
     equals: dict[str, str | None] = {
         name: value for name, value in budget.scope.items() if value != EACH and name != "model"
     }
     org = None if budget.org == EACH else budget.org
     by = (*fields, *(("model", "requested_model") if pattern and pattern != EACH else ()))
-    rows = past.rows(by, step, budget.tz, Filter(org=org, equals=equals))
+    rows = past.part(values, by, step, budget.tz, Filter(org=org, equals=equals))
     kept = []
     for row in rows:
-        have = dict(zip(by, row.key, strict=False))
-        if any(have.get(name) != value for name, value in values.items() if name in have):
-            continue
         if pattern and pattern != EACH:
-            models = (have.get("model"), have.get("requested_model"))
+            models = row.key[len(fields) : len(by)]
             if not any(model and named(pattern, model) for model in models):
                 continue
         kept.append(row)

@@ -113,6 +113,21 @@ def validity(start: datetime | None, end: datetime | None) -> str:
     return f"{start:%Y-%m-%d} {until or 'on'}"
 
 
+def of_org(what: str, org: str) -> str:
+    """A budget or an agent, and whose it is: `agent=a of acme`. The default organisation's need not be said."""
+    return what if org in ("default", "*") or f"org={org}" in what.split(",") else f"{what} of {org}"
+
+
+def account_of(name: str, place: str, ending: str) -> str:
+    """An account by its budget's name and whom it is of, where the name does not tell: `each agent: agent=a`.
+
+    ending: of a name that is made of the scope, ` usd per day`. There the one stands in the place of the `*`.
+    """
+    if place == "*" or name == place + ending:
+        return name
+    return place + ending if name.endswith(ending) and "=*" in name.removesuffix(ending) else f"{name}: {place}"
+
+
 def plural(number: int, one: str, many: str | None = None) -> str:
     """`1 call`, `2 calls`, `12.3k calls`."""
     return f"{count(number)} {one if number == 1 else many or one + 's'}"

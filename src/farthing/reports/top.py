@@ -11,7 +11,8 @@ from farthing.event import to_us
 from farthing.ledger.policies import Standing
 from farthing.ledger.store import Filter, Question, Store
 from farthing.reports.blocks import Bar, Cell, Column, Figures, Heading, Page, Span, Spark, Table
-from farthing.reports.text import change, count, money, places_for, plural, share
+from farthing.reports.outlook import standings_of
+from farthing.reports.text import account_of, change, count, money, of_org, places_for, plural, share
 from farthing.totals import Totals
 from farthing.windows import zone
 
@@ -84,7 +85,7 @@ def look(store: Store, now: datetime, by: str = "agent", tz: str = "UTC", where:
         before=(past - sum(line.rate for line in lines)) // (HOURS - 1),
         today=_owed(store, midnight, where),
         month=_owed(store, midnight.replace(day=1), where),
-        standings=[one for one in store.accounts.standings(to_us(now)) if one.limit is not None],
+        standings=[one for one in standings_of(store, now, where.org) if one.limit is not None],
     )
 
 
@@ -191,22 +192,22 @@ def _table(frame: Frame, lines: Sequence[Line], more: int, sort: str) -> Table:
 
 def _budgets(standings: Sequence[Standing]) -> Table:
     columns = (
-        Column("budget", least=14),
-        Column("window", rank=3),
+        Column("budget", least=14, enough=24),
+        Column("window", rank=1),
         Column("spent", right=True),
-        Column("held", right=True, rank=2),
+        Column("held", right=True, rank=0 if any(one.reserved for one in standings) else 3),
         Column("limit", right=True),
         Column("", right=True),
-        Column("", rank=1),
+        Column("", rank=2),
     )
     rows: list[list[Cell]] = []
     for one in standings:
         limit, unit = one.limit or 0, one.budget.unit
         style = "bad" if one.percent >= 100 else "warn" if one.percent >= 80 else "good"
-        name = one.budget.name if one.key == "" else f"{one.budget.name}: {one.place}"
+        name = account_of(one.budget.name, one.place, f" {unit} per {one.budget.window}")
         rows.append(
             [
-                name,
+                of_org(name, one.budget.org),
                 one.budget.window,
                 _amount(unit, one.posted),
                 _amount(unit, one.reserved) if one.reserved else "",
