@@ -39,3 +39,10 @@ def test_suggestions(tracker: CostTracker, clock: FakeClock) -> None:
     assert found.limit == usd_to_pico(Decimal("0.19"))
     with pytest.raises(InputError):
         suggest(tracker.ledger, per="year")
+
+
+def test_a_flat_plans_calls_suggest_no_budget(tracker: CostTracker) -> None:
+    """They spend no budget in dollars either."""
+    tracker.record("dear", 10_000, agent="a", billing="subscription")
+    tracker.record("dear", 1_000, agent="b")
+    assert [(one.scope_text, one.limit) for one in suggest(tracker.ledger)] == [("agent=b", usd_to_pico("0.15"))]

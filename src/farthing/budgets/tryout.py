@@ -9,7 +9,6 @@ from decimal import ROUND_CEILING, Decimal
 
 from farthing.amounts import Amounts, amounts_of
 from farthing.errors import InputError
-from farthing.event import EMPTY
 from farthing.ledger.store import Filter, Question, Store
 from farthing.money import pico_to_usd
 from farthing.policy import Budget, Rule, fits, make_budget, subject_of, unfit
@@ -121,7 +120,7 @@ def suggest(
     if per not in ("hour", "day", "week", "month"):
         raise InputError(f"per = {per!r}: must be hour, day, week or month")
     spent: dict[str, list[int]] = defaultdict(list)
-    where = Filter(since_us=since_us, org=org, equals=EMPTY)
+    where = Filter(since_us=since_us, org=org, equals={"billing": "metered"})  # as budgets count: plans apart
     for row in store.totals(Question(by=(by, per), where=where, tz=tz)):
         value = row.key[0]
         if value is not None and row.totals.cost_pico > 0:

@@ -95,7 +95,8 @@ def paused(agent: str | None, control: Control) -> AgentPausedError:
 def killed(control: Control) -> TaskKilledError:
     """The error of a call of a killed task."""
     return TaskKilledError(
-        f"task {control.name!r} was killed by {control.by or 'somebody'}: {control.reason or 'no reason was given'}",
+        f"task {control.name!r} was killed by {control.by or 'somebody'}: {control.reason or 'no reason was given'}. "
+        "It goes on when it is revived: farthing tasks revive",
         name=control.name,
         reason=control.reason,
         by=control.by,

@@ -13,9 +13,10 @@ from farthing.reports.budgets import approvals_page, asked_whom
 
 @click.group(cls=Guarded, invoke_without_command=True)
 @click.option("--all", "everything", is_flag=True, help="Also those that were answered.")
+@click.option("--org", help="Only those of this organisation's accounts.")
 @shared_options
 @click.pass_context
-def approvals(ctx: click.Context, everything: bool) -> None:
+def approvals(ctx: click.Context, everything: bool, org: str | None) -> None:
     """Approvals: calls that somebody may allow over a budget.
 
     Without a command: what waits for an answer.
@@ -23,7 +24,7 @@ def approvals(ctx: click.Context, everything: bool) -> None:
     if ctx.invoked_subcommand is None:
         app = ctx.ensure_object(App)
         with guard_of(app) as (guard, _):
-            found = guard.approvals(pending_only=not everything)
+            found = guard.approvals(pending_only=not everything, org=org)
         app.show(approvals_page(found), [approval_json(one) for one in found])
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import click
 
-from farthing.budgets.desk import budget_as_stored
 from farthing.budgets.guard import Guard
 from farthing.cli.frame import App
 from farthing.errors import InputError
@@ -22,10 +20,7 @@ from farthing.tracker import CostTracker
 def guard_of(app: App, *, may_be_new: bool = False) -> Iterator[tuple[Guard, Store]]:
     """The budgets of the ledger, and the ledger. One that is named and not there: InputError, unless it may be new."""
     with app.store(may_be_new=may_be_new) as store:
-        hashed = CostTracker(ledger=store).hashed_user if app.settings.hash_users else None
-        guard = Guard(lambda: store)
-        guard.make = partial(budget_as_stored, hashed)
-        yield guard, store
+        yield CostTracker(ledger=store).guard, store
 
 
 def whoever() -> str | None:

@@ -181,7 +181,7 @@ def approval_json(one: Approval) -> dict[str, Any]:
         "number": one.number,
         "at": _moment(one.at_us),
         "budget": None if budget is None else budget.name,
-        "org": None if budget is None else budget.org,
+        "org": one.org,
         "covers": one.place,
         "per": None if budget is None else budget.window,
         "resets_at": ends,

@@ -221,12 +221,14 @@ def _notes(page: Page, standings: Sequence[Standing]) -> None:
             "; name max_tokens in them, or raise the limit",
             hang=2,
         )
-    over = [one for one in standings if one.limit is not None and one.posted > one.limit]
+    over = [one for one in fullest_first(standings) if one.limit is not None and one.posted > one.limit]
     for one in over[:3]:
         by = one.posted - (one.limit or 0)
         more = money(by) if one.budget.unit == "usd" else one.budget.amount_text(by)
         whose = f"{covers(one.place, one.budget.org)} per {one.budget.window}"
         page.line(Span(f"{whose}: {more} over its limit", "bad"), hang=2)
+    if len(over) > 3:
+        page.line(Span(f"and {count(len(over) - 3)} more over theirs", "bad"))
 
 
 def history_page(versions: Sequence[Version]) -> Page:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,7 +10,7 @@ from fractions import Fraction
 from farthing.event import from_us, to_us
 from farthing.ledger.policies import Standing
 from farthing.ledger.store import Filter, Question, Row, Store
-from farthing.policy import EACH, Budget, key_fields, named
+from farthing.policy import EACH, Budget, key_fields, named, values_of
 from farthing.reports.forecast import Forecast, forecast
 from farthing.windows import CALENDAR, span, zone
 
@@ -177,7 +176,7 @@ def _of_account(past: Past, now: datetime, standing: Standing, end_us: int) -> O
 def _series(past: Past, budget: Budget, key: str, step: str) -> dict[str, int]:
     """What an account's scope used, by step."""
     fields = key_fields(budget)
-    values = (key,) if len(fields) == 1 else tuple(_json_list(key)) if fields else ()
+    values = tuple(values_of(key, fields)) if key or len(fields) < 2 else ()
     if len(values) != len(fields):  # no call has opened an account yet
         return {}
     pattern = budget.scope.get("model")
@@ -195,10 +194,6 @@ def _series(past: Past, budget: Budget, key: str, step: str) -> dict[str, int]:
                 continue
         kept.append(row)
     return _amounts(kept, budget.unit)
-
-
-def _json_list(key: str) -> list[str]:
-    return [str(value) for value in json.loads(key)] if key else []
 
 
 def _amounts(rows: Sequence[Row], unit: str) -> dict[str, int]:
