@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any
 
 from farthing.errors import InputError
-from farthing.event import ATTRIBUTION_FIELDS, BILLINGS, EMPTY, USAGE_STATUSES, Attribution
+from farthing.event import ATTRIBUTION_FIELDS, BILLINGS, EMPTY, USAGE_STATUSES, Attribution, Who
 from farthing.usage import ELSEWHERE, UNITS, Usage
 
 
-class CallDetails(TypedDict, total=False):
+class CallDetails(Who, total=False):
     """The keywords of `CostTracker.record`; any other unit of `farthing.usage.UNITS` may be one too.
 
     Counts: `usage` (a Usage, our units, or `{"input", "output", "unit"}`) instead of single counts; `cached_tokens` is
@@ -54,22 +54,6 @@ class CallDetails(TypedDict, total=False):
     billing: str
     fingerprints: Mapping[str, Any]
     reservation: Any
-    org: str | None
-    team: str | None
-    cost_center: str | None
-    environment: str | None
-    user: str | None
-    session: str | None
-    trace: str | None
-    name: str | None
-    run: str | None
-    task: str | None
-    task_type: str | None
-    step: str | None
-    feature: str | None
-    endpoint: str | None
-    prompt: str | None
-    metadata: Mapping[str, Any]
 
 
 ATTRIBUTES = frozenset((*ATTRIBUTION_FIELDS, "metadata"))

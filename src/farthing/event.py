@@ -14,7 +14,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from farthing.errors import InputError, shown
 from farthing.money import pico_to_usd
@@ -123,6 +123,33 @@ class Attribution:
         if self.metadata:
             given["metadata"] = dict(self.metadata)
         return given
+
+
+class Who(TypedDict, total=False):
+    """The fields of `Attribution` but the agent, as keywords: numbers become text, None and empty text say nothing."""
+
+    org: str | None
+    team: str | None
+    cost_center: str | None
+    environment: str | None
+    user: str | int | None
+    session: str | int | None
+    trace: str | None
+    name: str | None
+    run: str | None
+    task: str | int | None
+    task_type: str | None
+    step: str | int | None
+    feature: str | None
+    endpoint: str | None
+    prompt: str | None
+    metadata: Mapping[str, Any] | None
+
+
+class WhoAndAgent(Who, total=False):
+    """All fields of `Attribution`, as keywords."""
+
+    agent: str | None
 
 
 ATTRIBUTION_FIELDS = tuple(f.name for f in fields(Attribution) if f.name != "metadata")

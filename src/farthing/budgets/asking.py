@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from farthing.amounts import Amounts, count_of, money
 from farthing.budgets.estimate import Expected, Sample, dearest
 from farthing.errors import InputError
-from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution
+from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, WhoAndAgent
 from farthing.pricing.catalog import Catalog
 from farthing.usage import Usage
 
@@ -16,7 +17,7 @@ NO_MODEL = "unspecified"
 """The model of a call whose model nobody told: it has no price."""
 
 
-class Expectation(TypedDict, total=False):
+class Expectation(WhoAndAgent, total=False):
     """What is known of a call before it is made; besides it, the attribution (agent=, user=, task=, ...).
 
     provider, models            who serves it; further models that may answer it: the dearest counts
@@ -44,23 +45,6 @@ class Expectation(TypedDict, total=False):
     strict: bool
     gone: bool
     who: Attribution
-    org: str | None
-    team: str | None
-    cost_center: str | None
-    environment: str | None
-    user: str | None
-    session: str | None
-    trace: str | None
-    name: str | None
-    agent: str | None
-    run: str | None
-    task: str | None
-    task_type: str | None
-    step: str | None
-    feature: str | None
-    endpoint: str | None
-    prompt: str | None
-    metadata: Mapping[str, Any]
 
 
 _WHO = frozenset((*ATTRIBUTION_FIELDS, "metadata"))
@@ -72,7 +56,9 @@ def parted(expected: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     who: dict[str, Any] = {}
     for name, value in expected.items():
         if name not in Expectation.__annotations__:
-            raise TypeError(f"reserve() has no keyword {name!r}: see farthing.budgets.asking.Expectation")
+            near = difflib.get_close_matches(name, Expectation.__annotations__, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "see farthing.budgets.asking.Expectation"
+            raise TypeError(f"reserve() has no keyword {name!r}: {hint}")
         (who if name in _WHO else asked)[name] = value
     return asked, who
 

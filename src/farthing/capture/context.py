@@ -15,47 +15,20 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from farthing import scopes
 from farthing.budgets.people import running_now
 from farthing.capture import process
 from farthing.details import attribution_of
 from farthing.errors import InputError
-from farthing.event import Attribution, Event, new_id
+from farthing.event import Attribution, Event, Who, WhoAndAgent, new_id
 from farthing.money import pico_to_usd, usd_to_pico
 from farthing.scopes import Scope
 from farthing.tracker import CostTracker
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
-
-
-class Who(TypedDict, total=False):
-    """The fields of `Attribution` but the agent, as keywords: numbers become text, None and empty text say nothing."""
-
-    org: str | None
-    team: str | None
-    cost_center: str | None
-    environment: str | None
-    user: str | int | None
-    session: str | int | None
-    trace: str | None
-    name: str | None
-    run: str | None
-    task: str | int | None
-    task_type: str | None
-    step: str | int | None
-    feature: str | None
-    endpoint: str | None
-    prompt: str | None
-    metadata: Mapping[str, Any] | None
-
-
-class WhoAndAgent(Who, total=False):
-    """All fields of `Attribution`, as keywords."""
-
-    agent: str | None
 
 
 class AgentRun(Scope):
