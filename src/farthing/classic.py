@@ -19,10 +19,9 @@ from farthing.amounts import count_of, money
 from farthing.budgets.reservation import Reservation
 from farthing.capture.budgeted import with_budget
 from farthing.errors import BudgetExceededError, InputError
-from farthing.event import from_us, new_id, now_us
+from farthing.event import NO_MODEL, from_us, new_id, now_us
 from farthing.pricing.calls import calculate_cost
 from farthing.pricing.catalog import Catalog
-from farthing.recording import NO_MODEL
 from farthing.running import TokenUsage
 from farthing.tenants import TenantCostTracker
 from farthing.traces import TRACE, Trace

@@ -74,6 +74,9 @@ PRICE_STATUSES = ("priced", "free", "reported", "partial", "unpriced")
 """How we know the cost, best first: from a price record; a price of zero that is meant; the provider's own figure;
 some units priced and others not; no price known (the cost is None, never 0)."""
 
+NO_MODEL = "unspecified"
+"""The model of a call whose model nobody told: it has no price."""
+
 BILLINGS = ("metered", "subscription")
 """Owed per call, or inside a flat plan: then the cost is what the call would be at list price."""
 

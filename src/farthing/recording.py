@@ -14,7 +14,7 @@ from typing import Any
 
 from farthing.details import checked_options
 from farthing.errors import InputError, UsageError
-from farthing.event import EMPTY, Attribution, Event, new_id, now_us, quick, to_us
+from farthing.event import EMPTY, NO_MODEL, Attribution, Event, new_id, now_us, quick, to_us
 from farthing.money import usd_to_pico
 from farthing.pricing.catalog import Catalog
 from farthing.pricing.cost import Cost
@@ -23,9 +23,6 @@ from farthing.usage import Usage
 
 Entry = tuple[Event, str | None]
 """An event, and the text of the price record that it was priced with."""
-
-NO_MODEL = "unspecified"
-"""The model of a call whose model nobody told: it has no price, which is not worth a warning for each call."""
 
 NOTHING_USED = Usage()
 

@@ -9,12 +9,9 @@ from typing import Any
 from farthing.amounts import Amounts, count_of, money
 from farthing.budgets.estimate import Expected, Sample, dearest
 from farthing.errors import InputError
-from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution, WhoAndAgent
+from farthing.event import ATTRIBUTION_FIELDS, EMPTY, NO_MODEL, Attribution, WhoAndAgent
 from farthing.pricing.catalog import Catalog
 from farthing.usage import Usage
-
-NO_MODEL = "unspecified"
-"""The model of a call whose model nobody told: it has no price."""
 
 
 class Expectation(WhoAndAgent, total=False):

@@ -22,7 +22,7 @@ from typing import Any, Unpack
 from farthing import scopes
 from farthing.amounts import Amounts, amount_text, microseconds, money
 from farthing.budgets.aside import aside
-from farthing.budgets.asking import NO_MODEL, Expectation, expect, must_be_amounts, parted
+from farthing.budgets.asking import Expectation, expect, must_be_amounts, parted
 from farthing.budgets.blocks import BudgetBlock, around
 from farthing.budgets.desk import Desk
 from farthing.budgets.estimate import NOTHING_KNOWN, Expected, Samples
@@ -30,7 +30,7 @@ from farthing.budgets.people import People
 from farthing.budgets.reservation import Held, Reservation
 from farthing.budgets.words import exceeded
 from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, InputError, LedgerError
-from farthing.event import EMPTY, Attribution, Event, new_id, now_us
+from farthing.event import EMPTY, NO_MODEL, Attribution, Event, new_id, now_us
 from farthing.ledger.accounts import Accounts
 from farthing.ledger.alerts import Alert
 from farthing.ledger.holds import Ask, Conflict, Hold

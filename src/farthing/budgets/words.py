@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from farthing.amounts import amount_text
-from farthing.budgets.asking import NO_MODEL
 from farthing.errors import AgentPausedError, BudgetExceededError, TaskKilledError
-from farthing.event import from_us
+from farthing.event import NO_MODEL, from_us
 from farthing.ledger.controls import ALL_ORDINARY, Control
 from farthing.money import pico_to_usd
 from farthing.policy import Refusal

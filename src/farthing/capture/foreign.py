@@ -20,9 +20,9 @@ from farthing import scopes
 from farthing.capture import otel
 from farthing.capture.faults import guarded
 from farthing.capture.otel_spans import SpanFacts
-from farthing.event import ATTRIBUTION_FIELDS, Event
+from farthing.event import ATTRIBUTION_FIELDS, NO_MODEL, Event
 from farthing.pricing.catalog import Catalog
-from farthing.recording import NO_MODEL, Call, Entry, price_call
+from farthing.recording import Call, Entry, price_call
 from farthing.tracker import CostTracker
 
 _FIELD_OF = {

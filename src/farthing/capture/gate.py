@@ -26,11 +26,11 @@ from farthing.capture.hosts import Target, may_be_batch, may_be_call
 from farthing.capture.later import LATER
 from farthing.capture.request import Asked, Json, read_request
 from farthing.errors import BudgetError, BudgetExceededError, LedgerError
-from farthing.event import Attribution
+from farthing.event import NO_MODEL, Attribution
 from farthing.money import pico_to_usd
 from farthing.policy import Subject
 from farthing.pricing.extract.origin import model_in_path, resolve
-from farthing.recording import NO_MODEL, Entry
+from farthing.recording import Entry
 from farthing.tracker import CostTracker
 from farthing.usage import Usage
 

@@ -24,9 +24,9 @@ from farthing.capture.counts import mapping, of_langchain, of_openai
 from farthing.capture.faults import guarded
 from farthing.capture.foreign import Sightings, priced, run_key, who_of
 from farthing.capture.otel_spans import tier_context
-from farthing.event import Attribution, now_us
+from farthing.event import NO_MODEL, Attribution, now_us
 from farthing.pricing.extract.origin import resolve
-from farthing.recording import NO_MODEL, Call
+from farthing.recording import Call
 from farthing.tracker import CostTracker
 from farthing.usage import Usage
 

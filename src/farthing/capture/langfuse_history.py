@@ -20,9 +20,9 @@ from farthing.capture.langfuse import EVENT_ID
 from farthing.capture.logs.values import Problem
 from farthing.capture.otel_spans import langfuse_cost
 from farthing.errors import FarthingError, InputError
-from farthing.event import Attribution
+from farthing.event import NO_MODEL, Attribution
 from farthing.pricing.extract.result import dollars
-from farthing.recording import NO_MODEL, Call, usage_of
+from farthing.recording import Call, usage_of
 from farthing.usage import Usage
 
 DEFAULT_URL = "https://cloud.langfuse.com"

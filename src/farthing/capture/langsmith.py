@@ -20,10 +20,10 @@ from farthing.capture.http_json import JsonApi, Reply
 from farthing.capture.langfuse import EVENT_ID, cost_details
 from farthing.capture.logs.values import Problem
 from farthing.errors import FarthingError, InputError
-from farthing.event import Attribution, Event
+from farthing.event import NO_MODEL, Attribution, Event
 from farthing.pricing.extract.origin import resolve
 from farthing.pricing.extract.result import dollars
-from farthing.recording import NO_MODEL, Call
+from farthing.recording import Call
 from farthing.tracker import CostTracker
 
 DEFAULT_URL = "https://api.smith.langchain.com"

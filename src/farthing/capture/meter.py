@@ -38,9 +38,9 @@ from farthing.capture.request import Asked, read_request
 from farthing.capture.stream import Tap, collector, end_open
 from farthing.config import load_settings, user_hash_key
 from farthing.errors import FarthingError
-from farthing.event import EMPTY, Attribution, now_us
+from farthing.event import EMPTY, NO_MODEL, Attribution, now_us
 from farthing.pricing.extract import extract
-from farthing.recording import NO_MODEL, Entry, make_call, price_call
+from farthing.recording import Entry, make_call, price_call
 from farthing.tracker import CostTracker
 
 SLOW_S = 0.02

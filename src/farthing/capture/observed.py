@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from farthing.capture.encoding import decoded
 from farthing.capture.hosts import Target
 from farthing.capture.request import Asked
+from farthing.event import NO_MODEL
 from farthing.pricing.extract import Extraction, extract
 from farthing.pricing.extract.result import ORDINARY_TIERS
-from farthing.recording import NO_MODEL, Call, calls_of
+from farthing.recording import Call, calls_of
 from farthing.usage import Usage
 
 ERROR_CHARACTERS = 300

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from farthing.capture.logs.jsonl import read_json, read_value
 from farthing.capture.logs.values import BadLine, Read, Skipped
-from farthing.event import to_us
-from farthing.recording import NO_MODEL, Call
+from farthing.event import NO_MODEL, to_us
+from farthing.recording import Call
 from farthing.usage import Usage
 
 CHAT = {

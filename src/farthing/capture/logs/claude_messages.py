@@ -16,10 +16,10 @@ from farthing.capture.logs.claude_runs import REST, Message, end_run, plain
 from farthing.capture.logs.fields import moment_us
 from farthing.capture.logs.positions import Request, short
 from farthing.capture.logs.values import BadLine, Skipped, digest
-from farthing.event import EMPTY, Attribution
+from farthing.event import EMPTY, NO_MODEL, Attribution
 from farthing.pricing.extract import anthropic
 from farthing.pricing.extract.result import Draft
-from farthing.recording import NO_MODEL, calls_of, make_call, response_key
+from farthing.recording import calls_of, make_call, response_key
 
 _NOT_PLAIN = re.compile(r"[^A-Za-z0-9]")
 _PLATFORMS = (("msg_bdrk_", "aws"), ("msg_vrtx_", "google"))

@@ -23,8 +23,8 @@ from farthing.capture.logs.attributed import text
 from farthing.capture.logs.fields import moment_us
 from farthing.capture.logs.files import LINE_LIMIT
 from farthing.capture.logs.values import BadLine, Skipped
-from farthing.event import EMPTY
-from farthing.recording import NO_MODEL, Call, response_key
+from farthing.event import EMPTY, NO_MODEL
+from farthing.recording import Call, response_key
 from farthing.usage import Usage
 
 _ENDS = (b"}\n", b"\r\n")

@@ -11,9 +11,9 @@ from typing import Any
 
 from farthing.capture.logs.values import BadLine, Read, digest
 from farthing.errors import UsageError
-from farthing.event import ATTRIBUTION_FIELDS, BILLINGS, USAGE_STATUSES, Attribution, quick, to_us
+from farthing.event import ATTRIBUTION_FIELDS, BILLINGS, NO_MODEL, USAGE_STATUSES, Attribution, quick, to_us
 from farthing.money import pico_to_usd, usd_to_pico
-from farthing.recording import NO_MODEL, Call, response_key
+from farthing.recording import Call, response_key
 from farthing.usage import UNITS, Usage
 
 SHORT_UNITS: Mapping[str, str] = MappingProxyType(

@@ -18,7 +18,8 @@ from farthing.capture.logs.fields import moment_us
 from farthing.capture.logs.files import LINE_LIMIT, WHOLE_LIMIT
 from farthing.capture.logs.values import BadLine, Skipped
 from farthing.errors import InputError
-from farthing.recording import NO_MODEL, Call
+from farthing.event import NO_MODEL
+from farthing.recording import Call
 from farthing.usage import Usage
 
 _HASH = re.compile(r"[0-9a-f]{64}")

@@ -12,9 +12,9 @@ from typing import Any
 
 from farthing.capture.logs.fields import SHORT_UNITS, TIME_NAMES, moment_us, read_fields
 from farthing.capture.logs.values import BadLine, Outcome, Read, Skipped, digest
-from farthing.event import ATTRIBUTION_FIELDS, EMPTY, Attribution
+from farthing.event import ATTRIBUTION_FIELDS, EMPTY, NO_MODEL, Attribution
 from farthing.pricing.extract import Extraction, extract
-from farthing.recording import NO_MODEL, Call, calls_of
+from farthing.recording import Call, calls_of
 
 _BODY_NAMES = (
     "choices",

@@ -21,7 +21,8 @@ from farthing.capture.logs.attributed import text
 from farthing.capture.logs.fields import moment_us
 from farthing.capture.logs.values import BadLine, Skipped
 from farthing.errors import InputError
-from farthing.recording import NO_MODEL, Call
+from farthing.event import NO_MODEL
+from farthing.recording import Call
 from farthing.usage import Usage
 
 DATABASE = "opencode.db"
