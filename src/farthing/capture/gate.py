@@ -262,11 +262,7 @@ class Admission:
 
     def drop(self) -> None:
         """The call was not made: nothing is held for it any more."""
-        try:
-            self.held.keep([])
-        except LedgerError as error:
-            FAULTS.add("freeing a hold, which frees itself when it expires", error)
-            self.held.abandon()
+        self.held.undo()
 
     def over(self) -> None:
         """The call has ended, and is about to be recorded: `settle`, then `left`."""
