@@ -6,7 +6,7 @@ clocks change. There is nothing to reset: a later moment simply lies in another 
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,6 +22,8 @@ Span = tuple[int, int | None]
 """(start, end) in microseconds; an end of None never comes."""
 
 ALWAYS: Span = (0, None)
+_FIRST = (to_us(datetime(1, 1, 1, tzinfo=UTC)), to_us(datetime(2, 1, 1, tzinfo=UTC)))
+_LAST = (to_us(datetime(9999, 1, 1, tzinfo=UTC)), to_us(datetime.max.replace(tzinfo=UTC)) + 1)
 _LENGTH_US = {"minute": 60_000_000, "hour": 3_600_000_000}
 
 
@@ -35,11 +37,19 @@ def zone(name: str) -> ZoneInfo:
 
 
 def span(window: str, at_us: int, tz: str = "UTC") -> Span:
-    """The window of this kind around a moment. Weeks begin on Monday."""
+    """The window of this kind around a moment. Weeks begin on Monday.
+
+    The first and the last year that dates can say are a window each: what is there by mistake counts somewhere.
+    """
     if window not in CALENDAR:
         return ALWAYS
-    if window in _LENGTH_US:
-        return _even(at_us, _LENGTH_US[window], tz)
+    if not _FIRST[1] <= at_us < _LAST[0]:
+        return _FIRST if at_us < _FIRST[1] else _LAST
+    start, end = _even(at_us, _LENGTH_US[window], tz) if window in _LENGTH_US else _dates(window, at_us, tz)
+    return max(start, _FIRST[1]), min(end, _LAST[0])
+
+
+def _dates(window: str, at_us: int, tz: str) -> tuple[int, int]:
     today = from_us(at_us).astimezone(zone(tz)).date()
     if window == "day":
         first, after = today, today + timedelta(days=1)
@@ -52,7 +62,7 @@ def span(window: str, at_us: int, tz: str = "UTC") -> Span:
     return _midnight(first, tz), _midnight(after, tz)
 
 
-def _even(at_us: int, length: int, tz: str) -> Span:
+def _even(at_us: int, length: int, tz: str) -> tuple[int, int]:
     """The full hour or minute around a moment: a zone whose offset is not whole hours has its own full hours.
 
     Where clocks move by a part of an hour (Lord Howe: 30 minutes), the hour is cut in two at that moment.

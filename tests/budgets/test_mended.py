@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from farthing import testing
 from farthing.budgets.estimate import Sample
 from farthing.budgets.guard import Guard
 from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, InputError, LedgerUnavailable
+from farthing.event import to_us
 from farthing.ledger import open_ledger
 from farthing.policy import make_budget
 from farthing.tenants import TenantCostTracker
 from farthing.testing import FakeClock
 from farthing.tracker import CostTracker
+from farthing.windows import CALENDAR
 
 
 @pytest.mark.parametrize("gone", [False, True])
@@ -281,3 +284,31 @@ def test_calls_of_a_signal_handler_in_a_ledger_in_memory(tracker: CostTracker, g
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert tracker.totals().calls == tracker.ledger.totals()[0].totals.calls > 3_000
+
+
+def test_what_was_expired_leaves_a_true_ledger(tmp_path: Path) -> None:
+    """What windows have posted stays; the proof looks at the events of those that have them all."""
+    with CostTracker(tmp_path / "ledger.db") as tracker:
+        tracker.register_model_pricing("m", 1, 1)
+        for per in ("day", "total"):
+            tracker.guard.set("agent=a", usd=100, per=per, name=per)
+        now = datetime.now(UTC)
+        for days in (80, 40, 1, 0):
+            tracker.record("m", 1_000_000, 0, agent="a", at=now - timedelta(days=days))
+        assert tracker.ledger.expire(to_us(now - timedelta(days=30))).events == 2
+        assert tracker.guard.accounts.audit().holds_true
+        stand = {one.budget.name: one.posted for one in tracker.guard.status()}
+        assert stand == {"day": 10**12, "total": 4 * 10**12}
+
+
+@pytest.mark.parametrize("at", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+def test_a_call_of_a_moment_that_cannot_be_is_kept(tmp_path: Path, at: datetime) -> None:
+    """A mistaken clock loses no event, whatever budgets there are."""
+    with CostTracker(tmp_path / "ledger.db") as tracker:
+        tracker.register_model_pricing("m", 1, 1)
+        for per in CALENDAR:
+            tracker.guard.set(None, usd=100, per=per, tz="America/New_York")
+        tracker.record("m", 1_000_000, 0, at=at)
+        assert (tracker.faults, tracker.lost) == (0, 0)
+        assert tracker.ledger.totals()[0].totals.calls == 1
+        assert tracker.guard.accounts.audit().holds_true

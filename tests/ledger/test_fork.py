@@ -16,7 +16,9 @@ import pytest
 
 from farthing.event import Attribution, Event
 from farthing.ledger import Filter, Question, forks, open_ledger
+from farthing.ledger.controls import Control
 from farthing.ledger.sqlite import SqliteStore
+from farthing.policy import make_budget
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -150,6 +152,22 @@ def test_memory_stays_with_the_parent(make_event: Callable[..., Event]) -> None:
 
         assert in_child(child) == 0
         assert store.totals()[0].totals.calls == 1
+
+
+def test_budgets_of_a_ledger_in_memory_stay_with_the_parent() -> None:
+    """The child's own are its own, although there are as many versions of them as the parent has."""
+    with open_ledger(":memory:") as store:
+        store.accounts.put(make_budget(None, usd=1, name="n"))
+        store.accounts.say(Control(org="default", kind="agent", name="a", action="pause", at_us=1))
+        assert store.accounts.rules() and store.accounts.controls()
+
+        def child() -> None:
+            assert not store.accounts.rules() and not store.accounts.controls()
+            store.accounts.put(make_budget(None, usd=5, name="n"))
+            assert [budget.limit for budget in store.accounts.budgets()] == [5 * 10**12]
+            assert [one.limit for one in store.accounts.standings()] == [5 * 10**12]
+
+        assert in_child(child) == 0
 
 
 def test_a_grandchild_starts_afresh_too(tmp_path: Path, make_event: Callable[..., Event]) -> None:

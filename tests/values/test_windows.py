@@ -41,6 +41,17 @@ def test_calendar_windows_tile_time(window: str, tz: str, at: int) -> None:
     assert window != "month" or local.day == 1
 
 
+@pytest.mark.parametrize("window", CALENDAR)
+@pytest.mark.parametrize("tz", ZONES)
+def test_windows_at_the_ends_of_what_dates_can_say(window: str, tz: str) -> None:
+    """The first and the last year are a window each, and those beside them end where these begin."""
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    for at in (first, first.replace(year=2), last.replace(year=9998), last):
+        start, end = span(window, to_us(at), tz)
+        assert end is not None and start <= to_us(at) < end
+        assert span(window, start, tz) == span(window, end - 1, tz) == (start, end)
+
+
 @pytest.mark.parametrize(
     ("tz", "day", "hours"),
     [

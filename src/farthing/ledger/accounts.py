@@ -34,8 +34,12 @@ class Accounts:
         self._writer = writer
         self._path = path
         self._reads = reads
-        self._rules: tuple[str, Rules] = ("0", Rules())
+        self.afresh()
         self.on_alert(_log)
+
+    def afresh(self) -> None:
+        """Nothing is known of the ledger."""
+        self._rules: tuple[str, Rules] = ("0", Rules())
         self._controls: tuple[str, Controls] = ("0", Controls())
 
     # --- budgets -----------------------------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ def expire(
     """Remove events dispatched before a moment, in all organisations or one: what was lost. dry_run: what would be.
 
     Their keys stay known, so that importing the same logs again does not bring them back; sums of the time that is gone
-    are gone, and a new budget over it starts from what is left.
+    are gone, and a new budget over it starts from what is left. What windows have posted stays; those that began before
+    that moment are proved by their entries alone.
     """
     with own(path) as database:
         if not dry_run:
@@ -38,10 +39,20 @@ def expire(
         old = known.of(org=org, until_us=before_us)
         lost = _lost(database, known, old, before_us, org, hot=dry_run)
         if not dry_run:
+            with database.transaction():
+                database.execute(_SAY, (before_us,))
             for segment in old:
                 _shorten(database, known, segment, before_us, step)
             sweep(database, folder_of(path), grace_s=GRACE_S)
     return lost
+
+
+EXPIRED_BEFORE = "SELECT coalesce(max(CAST(value AS INTEGER)), -1 << 62) FROM ledger_meta WHERE key = 'expired'"
+"""The moment before which events may have been removed, in microseconds."""
+_SAY = (
+    "INSERT INTO ledger_meta (key, value) VALUES ('expired', ?1)"
+    " ON CONFLICT (key) DO UPDATE SET value = max(CAST(value AS INTEGER), ?1)"
+)
 
 
 def _lost(

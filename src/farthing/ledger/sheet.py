@@ -83,6 +83,12 @@ class Book:
         self._ids: dict[Place, int] = {}
         self.alerts: list[Alert] = []
 
+    def afresh(self) -> None:
+        """The ledger is another now, and empty: one in memory, in a forked child. Who listens stays."""
+        listeners = self.listeners
+        self.__init__()  # type: ignore[misc]
+        self.listeners = listeners
+
     def current(self, database: Database) -> Rules:
         """The active budgets, as of this transaction."""
         if self.moment is not database.moment:
