@@ -312,3 +312,14 @@ def test_a_call_of_a_moment_that_cannot_be_is_kept(tmp_path: Path, at: datetime)
         assert (tracker.faults, tracker.lost) == (0, 0)
         assert tracker.ledger.totals()[0].totals.calls == 1
         assert tracker.guard.accounts.audit().holds_true
+
+
+def test_half_a_character_loses_no_event(tracker: CostTracker, guard: Guard) -> None:
+    """What no database takes as text is mended in the event that budgets see, too; a call that asks with it is told."""
+    guard.set("agent=*", usd=10)
+    for agent in ("a", "x\ud800"):
+        tracker.record("cheap", 10, 5, agent=agent)
+    assert (tracker.faults, tracker.lost) == (0, 0)
+    assert {one.place for one in guard.status()} == {"agent=a", "agent=x\ufffd"}
+    with pytest.raises(BudgetUnavailable, match="is no text"):
+        guard.reserve("cheap", input_tokens=10, max_tokens=5, agent="x\ud800")

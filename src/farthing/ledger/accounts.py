@@ -20,7 +20,7 @@ from farthing.ledger.readers import Reads
 from farthing.ledger.rows import prepare
 from farthing.ledger.sheet import ACTIVE, GENERATION
 from farthing.ledger.store import Entry, Outcome
-from farthing.ledger.writer import Writer
+from farthing.ledger.writer import Writer, no_text
 from farthing.policy import Budget, Refusal, Rule, Rules, Subject
 
 LOG = logging.getLogger("farthing.budgets")
@@ -230,7 +230,10 @@ class Accounts:
         return rules.covering(subject) if rules else []
 
     def _read(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        return self._reads().rows(sql, values)
+        try:
+            return self._reads().rows(sql, values)
+        except UnicodeEncodeError as error:
+            raise no_text(error) from error
 
 
 def _log(alert: Alert) -> None:

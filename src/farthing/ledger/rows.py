@@ -262,8 +262,8 @@ def to_event(row: Sequence[Any]) -> Event:
 
 
 def cleaned(entry: Prepared) -> Prepared:
-    """The entry with half surrogates, which no database takes as text, replaced by U+FFFD."""
+    """The entry, row and event, with half surrogates, which no database takes as text, replaced by U+FFFD."""
     row = tuple(
         v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if type(v) is str else v for v in entry.row
     )
-    return _with_event(row, entry.price_record, entry.event)
+    return _with_event(row, entry.price_record, to_event(row))

@@ -42,6 +42,11 @@ MEASURED_ROWS = 32
 _SEEN = f"SELECT seq, corrects, {', '.join(OBSERVED_COLUMNS)} FROM events"
 
 
+def no_text(error: UnicodeEncodeError) -> LedgerError:
+    """The error of who asks the ledger with half a surrogate."""
+    return LedgerError(f"a key or a name is no text, so the ledger cannot keep it: {error}")
+
+
 class Writer:
     """Writes entries and says what became of each. Opens its connection again in a forked child."""
 
@@ -110,7 +115,7 @@ class Writer:
             except database.fault as error:
                 raise translated(error, database.path) from error
             except UnicodeEncodeError as error:
-                raise LedgerError(f"a key or a name is no text, so the ledger cannot keep it: {error}") from error
+                raise no_text(error) from error
             finally:
                 try:
                     if not kept:
