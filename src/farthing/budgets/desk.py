@@ -91,7 +91,8 @@ class Desk:
 
     def remove(self, name: str, *, org: str | None = None, by: str | None = None, reason: str | None = None) -> None:
         """Removes a budget; its history stays. InputError where there is none of this name."""
-        self._accounts().remove(name, whose(self.org, org) or "default", by=by, reason=reason)
+        wanted = whose(self.org, org) or "default"
+        self._accounts().remove(name, wanted, by=by, reason=reason, at_us=self.now_us())
 
     def raise_limit(
         self, name: str, limit: Any, *, org: str | None = None, by: str | None = None, reason: str | None = None

@@ -51,9 +51,18 @@ class Accounts:
         at = now_us() if at_us is None else at_us
         return self._writer.transact(lambda db: policies.put(db, self._writer.book, budget, by, reason, at))
 
-    def remove(self, name: str, org: str = "default", *, by: str | None = None, reason: str | None = None) -> Change:
+    def remove(
+        self,
+        name: str,
+        org: str = "default",
+        *,
+        by: str | None = None,
+        reason: str | None = None,
+        at_us: int | None = None,
+    ) -> Change:
         """Removes a budget; its history stays. InputError where there is none of this name."""
-        return self._writer.transact(lambda db: policies.remove(db, self._writer.book, org, name, by, reason, now_us()))
+        at = now_us() if at_us is None else at_us
+        return self._writer.transact(lambda db: policies.remove(db, self._writer.book, org, name, by, reason, at))
 
     def rules(self) -> Rules:
         """The active budgets, compiled; read again only when somebody has changed them."""
