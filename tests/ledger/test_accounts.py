@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from farthing.amounts import Amounts
 from farthing.errors import LedgerError
 from farthing.event import Attribution, Event, now_us
-from farthing.ledger import open_ledger
+from farthing.ledger import audit, open_ledger
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Hold
 from farthing.ledger.sqlite import SqliteStore
@@ -163,3 +164,20 @@ def test_old_holds_are_forgotten_after_a_while(tmp_path: Path, make_event: Calla
         store.accounts.reserve(ask("new")._replace(at_us=later, expires_us=later + 1))
         assert store.accounts.hold("old") is None
         assert store.accounts.audit().holds_true
+
+
+def test_the_proof_makes_no_writer_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sees one moment, and what is written meanwhile is in the next proof."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as store, open_ledger(path) as other:
+        store.accounts.put(make_budget(None, calls=9))
+        plain = audit._held
+
+        def amid(database: Database) -> Any:
+            assert isinstance(other.accounts.reserve(ask("meanwhile")), Hold)
+            return plain(database)
+
+        monkeypatch.setattr(audit, "_held", amid)
+        assert (found := store.accounts.audit()).holds_true and found.holds == 0
+        monkeypatch.undo()
+        assert (found := store.accounts.audit()).holds_true and found.holds == 1

@@ -18,7 +18,7 @@ from farthing.ledger.holds import Ask, Conflict, Hold, State
 from farthing.ledger.policies import Approval, Change, Standing, Version
 from farthing.ledger.readers import Reads
 from farthing.ledger.rows import prepare
-from farthing.ledger.sheet import ACTIVE, GENERATION
+from farthing.ledger.sheet import ACTIVE, GENERATION, rule_of
 from farthing.ledger.store import Entry, Outcome
 from farthing.ledger.writer import Writer, no_text
 from farthing.policy import Budget, Refusal, Rule, Rules, Subject
@@ -69,7 +69,7 @@ class Accounts:
         generation = self._read(GENERATION)[0][0]
         if generation != self._rules[0]:
             rows = self._read(ACTIVE)
-            self._rules = (generation, Rules(_rule(row) for row in rows))
+            self._rules = (generation, Rules(map(rule_of, rows)))
             if rows and self._path is not None and not place_beside(self._path).exists():
                 self._writer.transact(keep_beside)  # set by an earlier version, or restored from a backup
         return self._rules[1]
@@ -230,8 +230,8 @@ class Accounts:
         self._writer.transact(lambda db: db.execute(sql, (org, agent, model, sample)))
 
     def audit(self) -> Audit:
-        """Whether accounts = entries = events, and holds = reserved."""
-        return self._writer.transact(lambda db: audit.audit(db, self._writer.book))
+        """Whether accounts = entries = events, and holds = reserved: as of one moment, while others go on writing."""
+        return self._reads().within(audit.audit)
 
     def covering(self, subject: Subject) -> list[tuple[Rule, str]]:
         """The budgets that a call must fit, each with its account's key."""
@@ -248,8 +248,3 @@ class Accounts:
 def _log(alert: Alert) -> None:
     say = LOG.info if alert.mode == "shadow" else LOG.warning
     say("budget %r of %s: %s", alert.budget, alert.place, alert.text, extra={"farthing_alert": alert})
-
-
-def _rule(row: tuple[Any, ...]) -> Rule:
-    _, _, series, seen, latest, policy, _ = row
-    return Rule(Budget.from_json(policy), series, seen, latest)

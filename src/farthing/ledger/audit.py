@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from farthing.ledger.engine import Database
 from farthing.ledger.retain import EXPIRED_BEFORE
-from farthing.ledger.sheet import Book, spent
+from farthing.ledger.sheet import ACTIVE, rule_of, spent
 from farthing.policy import Rule
 from farthing.windows import CALENDAR
 
@@ -42,12 +42,12 @@ class Audit:
         return not self.mismatches
 
 
-def audit(database: Database, book: Book) -> Audit:
+def audit(database: Database) -> Audit:
     """Compares, in one transaction: accounts with the entries, with the open holds, and with the events.
 
     Windows that began before what was expired have no longer all their events, so they are compared with the others.
     """
-    rules = {rule.series: rule for rule in book.current(database).all}
+    rules = {rule.series: rule for rule in map(rule_of, database.rows(ACTIVE))}
     rows = database.rows("SELECT id, series, key, start_us, end_us, posted, reserved, granted FROM accounts")
     wrong: list[Mismatch] = []
     by_window: dict[tuple[int, int, int | None], dict[str, int]] = {}

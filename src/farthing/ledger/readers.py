@@ -28,6 +28,9 @@ class Reads(Protocol):
     def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
         """What `work` gives, all of whose queries see one moment."""
 
+    def within(self, work: Callable[[Database], Answer]) -> Answer:
+        """`snapshot`, for work that needs the connection."""
+
 
 class SharedReads:
     """Reads through the writer's own connection: all that a ledger in memory has."""
@@ -44,6 +47,10 @@ class SharedReads:
         """What `work` gives, all of whose queries see one moment."""
         with self._writer.lock:
             return work(self._writer.database.rows_apart)
+
+    def within(self, work: Callable[[Database], Answer]) -> Answer:
+        """`snapshot`, for work that needs the connection."""
+        return self._writer.transact(work)
 
 
 class Readers:
@@ -66,12 +73,16 @@ class Readers:
 
     def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
         """What `work` gives, all of whose queries see one moment."""
+        return self.within(lambda database: work(database.rows))
 
-        def within(database: Database) -> Answer:
+    def within(self, work: Callable[[Database], Answer]) -> Answer:
+        """`snapshot`, for work that needs the connection."""
+
+        def in_one_moment(database: Database) -> Answer:
             with database.reading():
-                return work(database.rows)
+                return work(database)
 
-        return self._lend(within)
+        return self._lend(in_one_moment)
 
     def _lend(self, work: Callable[[Database], Answer]) -> Answer:
         with self._turn:

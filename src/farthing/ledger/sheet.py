@@ -68,6 +68,12 @@ def kept(amount: int) -> int | str:
     return amount if -_INT64 <= amount <= _INT64 else str(amount)
 
 
+def rule_of(row: Sequence[Any]) -> Rule:
+    """The budget of a row of `ACTIVE`, compiled."""
+    _, _, series, seen, latest, policy, _ = row
+    return Rule(Budget.from_json(policy), series, seen, latest)
+
+
 class Book:
     """What a process knows of the budgets: read again when another process has changed them."""
 
@@ -106,9 +112,7 @@ class Book:
 
     def load(self, rows: Iterable[Sequence[Any]], generation: str) -> None:
         """Take over the rows of `ACTIVE`."""
-        self.rules = Rules(
-            Rule(Budget.from_json(policy), series, seen, latest) for _, _, series, seen, latest, policy, _ in rows
-        )
+        self.rules = Rules(map(rule_of, rows))
         self.generation = generation
         self._ids = {}
         self.plans = {}
