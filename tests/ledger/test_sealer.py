@@ -17,7 +17,7 @@ from farthing.ledger import duck, open_ledger
 from farthing.ledger.seal import seal
 from farthing.ledger.upkeep import own
 
-ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range * b.range = -1"
+ENDLESS = "SELECT max(sin(range)) FROM range(1000000000000)"
 
 PROGRAM = f"""
 import os, sys, threading
@@ -35,7 +35,7 @@ def endless(database, **more):
 sealer.SEAL_ROWS = sealer.AT_ONCE_ROWS = 2
 sealer.KEPT_ROWS = sealer._ASK_EVERY = 1
 sealer.seal = endless
-forks.HOLD_S = 0.01
+forks.HOLD_S = 1.0
 store = open_ledger(sys.argv[1])
 for number in range(3):
     own = new_id()

@@ -37,7 +37,7 @@ class _Instance:
 
     def __init__(self) -> None:
         self._fresh()
-        forks.watch(self)
+        forks.watch(self, last=True)
 
     def _fresh(self) -> None:
         self._turn = threading.Condition()

@@ -1,7 +1,7 @@
 """A thread that seals older rows and merges small segments, so that the table stays small and nobody waits for it.
 
-A process that ends while one of its threads is inside DuckDB is aborted. So the thread is stopped at exit, amid a seal
-if need be; what is not done then is done by the next process.
+A process that ends while one of its threads is inside DuckDB is aborted, and the child of one that forks then may hang.
+So the thread is stopped before, amid a seal if need be: what has been sealed is sealed, the rest stays where it is.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _STOP_EVERY_S = 0.02
 _open: weakref.WeakSet[Sealer] = weakref.WeakSet()
 
 
-class _Leaving(LedgerError):
-    """The process ends: what has been sealed is sealed, the rest stays where it is."""
+class _Stopped(LedgerError):
+    """The process ends or forks: to be gone on with later."""
 
 
 class Sealer:
@@ -61,7 +61,7 @@ class Sealer:
         self._gate = threading.Lock()
         self._held = False
         self._stop = False
-        self._leaving = threading.Event()
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     def added(self, rows: int) -> None:
@@ -92,7 +92,7 @@ class Sealer:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=30.0)
-        if self._all >= AT_ONCE_ROWS and not self._leaving.is_set():
+        if self._all >= AT_ONCE_ROWS and not self._stopping.is_set():
             self._looked = self._all
             self._work()
             self._all = 0
@@ -100,17 +100,21 @@ class Sealer:
     def leave(self, until: float) -> None:
         """At exit: end the thread amid what it is doing, until this moment of `time.monotonic` at most."""
         self._stop = True
-        self._leaving.set()
+        self._stopping.set()
         self._wake.set()
         thread = self._thread
         while thread is not None and thread.is_alive() and time.monotonic() < until:
-            if thread.ident is not None:
-                duck.interrupt(thread.ident)
+            self._interrupt()
             thread.join(_STOP_EVERY_S)
 
+    def _interrupt(self) -> None:
+        thread = self._thread
+        if thread is not None and thread.ident is not None:
+            duck.interrupt(thread.ident)
+
     def _step(self, _name: str) -> None:
-        if self._leaving.is_set():
-            raise _Leaving("the process ends amid sealing: the next one goes on with it")
+        if self._stopping.is_set():
+            raise _Stopped("the process ends or forks amid sealing")
 
     def _run(self) -> None:
         while True:
@@ -122,7 +126,7 @@ class Sealer:
                 self._wake.clear()
                 again = self._work()
             if again:
-                self._leaving.wait(_QUIET_S)
+                self._stopping.wait(_QUIET_S)
                 self._wake.set()
 
     def _work(self) -> bool:
@@ -145,9 +149,10 @@ class Sealer:
         except LedgerBusy:
             return False  # another process is at it
         except LedgerError as error:
-            if not self._leaving.is_set():  # else it was stopped
-                self.faults += 1
-                self.last_fault = str(error)
+            if self._stopping.is_set():
+                return True
+            self.faults += 1
+            self.last_fault = str(error)
         finally:
             with contextlib.suppress(LedgerError):
                 database.close()
@@ -155,10 +160,17 @@ class Sealer:
 
     def before_fork(self) -> None:
         """Wait until the thread is outside of SQLite."""
-        self._held = self._gate.acquire(timeout=forks.HOLD_S)
+        begun = time.monotonic()
+        self._stopping.set()
+        while not (held := self._gate.acquire(timeout=_STOP_EVERY_S)) and time.monotonic() < begun + forks.HOLD_S:
+            if time.monotonic() > begun + forks.HOLD_S / 2:
+                self._interrupt()
+        self._held = held
 
     def after_fork_in_parent(self) -> None:
         """Let the thread go on."""
+        if not self._stop:
+            self._stopping.clear()
         if self._held:
             self._gate.release()
 
