@@ -63,7 +63,7 @@ def test_a_program_ends_well_while_its_ledger_is_being_sealed(tmp_path: Path, mo
 
 
 def test_a_query_is_interrupted_from_another_thread() -> None:
-    """It ends with an error of ours; a query of another thread, and later ones of the same, are left alone."""
+    """It ends with an error of ours; a query of another thread is left alone."""
     said: list[str] = []
     begun = threading.Event()
 
@@ -74,18 +74,16 @@ def test_a_query_is_interrupted_from_another_thread() -> None:
                 query.rows(ENDLESS)
             except LedgerError as error:
                 said.append(str(error))
-            said.append(str(query.rows("SELECT 1")))
 
     with duck.query() as query:
         thread = threading.Thread(target=ask)
         thread.start()
         begun.wait()
-        while not said:
+        while thread.is_alive():
             duck.interrupt(thread.ident or 0)
-        thread.join()
+            thread.join(0.01)
         assert query.rows("SELECT 2") == [(2,)]
     assert "nterrupt" in said[0]
-    assert said[1:] == ["[(1,)]"]
 
 
 def test_rows_of_another_clock_are_sealed(tmp_path: Path, make_event: Callable[..., Event]) -> None:
