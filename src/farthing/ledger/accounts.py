@@ -17,7 +17,7 @@ from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Conflict, Hold, State
 from farthing.ledger.policies import Approval, Change, Standing, Version
 from farthing.ledger.readers import Reads
-from farthing.ledger.rows import prepare
+from farthing.ledger.rows import mended, prepare
 from farthing.ledger.sheet import ACTIVE, GENERATION
 from farthing.ledger.store import Entry, Outcome
 from farthing.ledger.writer import Writer
@@ -34,9 +34,14 @@ class Accounts:
         self._writer = writer
         self._path = path
         self._reads = reads
-        self._rules: tuple[str, Rules] = ("0", Rules())
+        self.fresh()
         self.on_alert(_log)
+
+    def fresh(self) -> None:
+        """Know nothing of the ledger, which is another now: one in memory starts empty in a forked child."""
+        self._rules: tuple[str, Rules] = ("0", Rules())
         self._controls: tuple[str, Controls] = ("0", Controls())
+        self._writer.book.fresh()
 
     # --- budgets -----------------------------------------------------------------------------------------------------
 
@@ -196,11 +201,13 @@ class Accounts:
 
     def sample(self, org: str, agent: str, model: str) -> str | None:
         """What was kept of the last calls of an agent to a model, as JSON."""
+        org, agent, model = mended(org), mended(agent), mended(model)
         found = self._read("SELECT sample FROM samples WHERE org = ? AND agent = ? AND model = ?", (org, agent, model))
         return str(found[0][0]) if found else None
 
     def keep_sample(self, org: str, agent: str, model: str, sample: str) -> None:
         """Keeps what the last calls of an agent to a model were like."""
+        org, agent, model = mended(org), mended(agent), mended(model)
         sql = "INSERT INTO samples VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET sample = ?4"
         self._writer.transact(lambda db: db.execute(sql, (org, agent, model, sample)))
 

@@ -115,6 +115,13 @@ class Book:
         self.plans = {}
         self.alerts = []
 
+    def fresh(self) -> None:
+        """Know nothing of the ledger, which is another now; who listens stays."""
+        self.forget()
+        self.rules = Rules()
+        self.swept_us = -SWEEP_US
+        self.made = {}
+
     def id_of(self, place: Place) -> int | None:
         """The number of an account, if it is known."""
         return self._ids.get(place)

@@ -333,6 +333,8 @@ class SqliteStore:
             if part is not None:
                 part.after_fork_in_child()
         self._hot.fresh()
+        if self._path == MEMORY:
+            self.accounts.fresh()
 
 
 def _size(path: str) -> int:
