@@ -11,7 +11,7 @@ import pytest
 from farthing.amounts import Amounts
 from farthing.errors import LedgerError
 from farthing.event import Attribution, Event, now_us
-from farthing.ledger import open_ledger
+from farthing.ledger import audit, open_ledger
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Hold
 from farthing.ledger.sqlite import SqliteStore
@@ -163,3 +163,26 @@ def test_old_holds_are_forgotten_after_a_while(tmp_path: Path, make_event: Calla
         store.accounts.reserve(ask("new")._replace(at_us=later, expires_us=later + 1))
         assert store.accounts.hold("old") is None
         assert store.accounts.audit().holds_true
+
+
+def test_an_audit_sees_one_moment_and_lets_others_write(
+    tmp_path: Path, make_event: Callable[..., Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is recorded and held by another process amid it is neither held up nor seen in part."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as store, open_ledger(path) as other:
+        store.accounts.put(make_budget("agent=writer", usd=1, name="n"))
+        store.append(make_event())
+        real = audit._replayed
+        written: list[str] = []
+
+        def replayed(database: Database) -> object:
+            found = real(database)
+            written.append(other.append(make_event()))
+            return found
+
+        monkeypatch.setattr(audit, "_replayed", replayed)
+        assert store.accounts.audit().holds_true
+        assert store.accounts.audit().entries == 3
+        assert written == ["added", "added"]
+        assert [one.posted for one in store.accounts.standings()] == [3_000]

@@ -212,8 +212,8 @@ class Accounts:
         self._writer.transact(lambda db: db.execute(sql, (org, agent, model, sample)))
 
     def audit(self) -> Audit:
-        """Whether accounts = entries = events, and holds = reserved."""
-        return self._writer.transact(lambda db: audit.audit(db, self._writer.book))
+        """Whether accounts = entries = events, and holds = reserved, at one moment. Others write meanwhile."""
+        return self._reads().moment(audit.audit)
 
     def covering(self, subject: Subject) -> list[tuple[Rule, str]]:
         """The budgets that a call must fit, each with its account's key."""

@@ -41,9 +41,9 @@ class Audit:
         return not self.mismatches
 
 
-def audit(database: Database, book: Book) -> Audit:
-    """Compares, in one transaction: accounts with the entries, with the open holds, and with the events."""
-    rules = {rule.series: rule for rule in book.current(database).all}
+def audit(database: Database) -> Audit:
+    """Compares, in one transaction, be it one that reads: accounts with entries, with open holds, and with events."""
+    rules = {rule.series: rule for rule in Book().current(database).all}
     rows = database.rows("SELECT id, series, key, start_us, end_us, posted, reserved, granted FROM accounts")
     wrong: list[Mismatch] = []
     by_window: dict[tuple[int, int, int | None], dict[str, int]] = {}

@@ -28,6 +28,9 @@ class Reads(Protocol):
     def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
         """What `work` gives, all of whose queries see one moment."""
 
+    def moment(self, work: Callable[[Database], Answer]) -> Answer:
+        """As `snapshot`, for work that takes the connection."""
+
 
 class SharedReads:
     """Reads through the writer's own connection: all that a ledger in memory has."""
@@ -44,6 +47,10 @@ class SharedReads:
         """What `work` gives, all of whose queries see one moment."""
         with self._writer.lock:
             return work(self._writer.database.rows)
+
+    def moment(self, work: Callable[[Database], Answer]) -> Answer:
+        """As `snapshot`, for work that takes the connection."""
+        return self._writer.transact(work)
 
 
 class Readers:
@@ -66,10 +73,14 @@ class Readers:
 
     def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
         """What `work` gives, all of whose queries see one moment."""
+        return self.moment(lambda database: work(database.rows))
+
+    def moment(self, work: Callable[[Database], Answer]) -> Answer:
+        """As `snapshot`, for work that takes the connection."""
 
         def within(database: Database) -> Answer:
             with database.reading():
-                return work(database.rows)
+                return work(database)
 
         return self._lend(within)
 
