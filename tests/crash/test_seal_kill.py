@@ -95,7 +95,7 @@ def test_killed_at_every_step_of_sealing_and_merging(tmp_path: Path) -> None:
         if name is None:
             break
     path = copy
-    assert {"taken", "keys written", "keys named", "keys listed", "segment written", "segment named"} <= steps
+    assert {"page taken", "taken", "keys written", "keys named", "segment written", "segment named"} <= steps
     assert {
         "segment in transaction",
         "segment listed",

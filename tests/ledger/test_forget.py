@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from farthing import CostTracker
+from farthing.errors import BudgetExceededError
 from farthing.event import now_us
 from farthing.ledger.beside import place_beside
 from farthing.ledger.forget import forget
@@ -79,4 +80,36 @@ def test_who_has_the_name_of_a_person_keeps_it(tmp_path: Path) -> None:
             ("*", "org=there,user=sam"),
         }
         store.accounts.expire(now_us() + 10**12)
+        assert not store.accounts.audit().mismatches
+
+
+def test_two_spellings_with_accounts_of_their_own_become_one(tmp_path: Path) -> None:
+    """Sums, holds, alerts and what was asked for are added up, whichever account was first; calls under way go on."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as store:
+        for scope in ({"user": "*"}, {"agent": "*", "user": "*"}, {"metadata.who": "*"}):
+            store.accounts.put(make_budget(scope, usd="0.30", per="month", on_exceed="ask"))
+        tracker = CostTracker(ledger=store)
+        holds = []
+        for user in ("ann@x.org", "Ann", "bob"):
+            tracker.record("gpt-4o", 100_000, 0, user=user, agent="a", metadata={"who": user})
+            holds.append(tracker.guard.reserve(usd="0.01", user=user, agent="a", metadata={"who": user}, key=user[:3]))
+            tracker.guard.reserve(usd="0.01", user=user, agent="a", key=f"over {user[:3]}").release()
+            with pytest.raises(BudgetExceededError):
+                tracker.guard.reserve(usd=1, user=user, agent="a", metadata={"who": user})
+        label = store.forget("ann@x.org", "Ann").label
+        assert not store.accounts.audit().mismatches
+        standings = [one for one in store.accounts.standings() if label in one.place]
+        assert {(one.place, one.posted, one.reserved) for one in standings} == {
+            (f"user={label}", 5 * 10**11, 2 * 10**10),
+            (f"agent=a,user={label}", 5 * 10**11, 2 * 10**10),
+            (f"metadata.who={label}", 5 * 10**11, 2 * 10**10),
+        }
+        fired = [one for one in store.accounts.alerts() if label in one.place and one.rule == "denied:limit"]
+        assert [one.times for one in fired] == [2, 2, 2]
+        assert sum(label in one.place for one in store.accounts.approvals()) == 6
+        for hold in holds:
+            hold.settle(usd="0.02")
+        assert not store.accounts.audit().mismatches
+        assert store.forget("ann@x.org", "Ann").events == 2  # their callers knew the names
         assert not store.accounts.audit().mismatches

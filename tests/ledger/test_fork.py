@@ -86,6 +86,24 @@ def test_the_child_leaves_inherited_connections_alone(tmp_path: Path) -> None:
         assert store.price_record("half") == "written"
 
 
+def test_the_child_of_a_ledger_in_memory_knows_no_budgets(make_event: Callable[..., Event]) -> None:
+    """Its ledger starts empty: a budget that it sets is the one that holds, and its accounts are its own."""
+    with open_ledger(":memory:") as store:
+        store.accounts.put(make_budget("agent=writer", usd=1, name="n"))
+        store.append(make_event())
+        assert store.accounts.budgets()
+
+        def child() -> None:
+            store.accounts.put(make_budget("agent=writer", usd=5, name="n"))
+            store.append(make_event(cost_pico=3))
+            assert [one.limit for one in store.accounts.budgets()] == [5 * 10**12]
+            assert [one.posted for one in store.accounts.standings()] == [3]
+            assert store.accounts.audit().holds_true
+
+        assert in_child(child) == 0
+        assert [one.posted for one in store.accounts.standings()] == [1_000]
+
+
 PROGRAM = """
 import os, sys
 from farthing.ledger.sqlite import SqliteStore

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
+from farthing import CostTracker
+from farthing.errors import BudgetUnavailable
 from farthing.event import Attribution, Event
+from farthing.ledger import Counts
 from farthing.ledger.open import open_ledger
+from farthing.policy import make_budget
 from farthing.usage import Usage
 
 
@@ -26,3 +34,22 @@ def test_billing_and_fingerprints_come_back() -> None:
     with open_ledger(":memory:") as ledger:
         ledger.append(event)
         assert ledger.get(event.id) == event
+
+
+def test_half_surrogates_are_mended_where_they_are_counted_too(make_event: Callable[..., Event]) -> None:
+    """One such name in a lot, under a budget for each agent: all are kept, and the account has the name of its row."""
+    with open_ledger(":memory:") as ledger:
+        ledger.accounts.put(make_budget("agent=*,metadata.k=*", usd=1))
+        lot = [make_event(attribution=Attribution(agent=name, metadata={"k": name})) for name in ("a", "x\ud800", "b")]
+        assert ledger.append_many((event, None) for event in lot) == Counts(added=3)
+        places = [one.place for one in ledger.accounts.standings()]
+        assert places == ["agent=a,metadata.k=a", "agent=b,metadata.k=b", "agent=x\ufffd,metadata.k=x\ufffd"]
+        assert ledger.accounts.audit().holds_true
+
+
+def test_a_call_of_half_surrogates_is_refused_as_other_keys_are() -> None:
+    """What is kept of its agent's last calls is found by the mended name; the hold is refused with an error of ours."""
+    tracker = CostTracker(":memory:")
+    tracker.guard.set("agent=*", usd=1)
+    with pytest.raises(BudgetUnavailable, match="is no text"):
+        tracker.guard.reserve("gpt-4o", input_tokens=10, max_tokens=5, agent="x\ud800")

@@ -135,7 +135,7 @@ def test_events_are_sealed_as_they_come(tmp_path: Path, make_event: Make, monkey
     monkeypatch.setattr(sealer, "AT_ONCE_ROWS", 60)
     monkeypatch.setattr(sealer, "_ASK_EVERY", 10)
     monkeypatch.setattr(sealer, "KEPT_ROWS", 5)
-    monkeypatch.setattr(sealer, "seal", lambda database: REAL_SEAL(database, keep_rows=5))
+    monkeypatch.setattr(sealer, "seal", lambda database, step: REAL_SEAL(database, keep_rows=5, step=step))
     path = str(tmp_path / "l.db")
     with open_ledger(path) as store:
         for event, _ in days(make_event, 200):

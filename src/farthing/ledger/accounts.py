@@ -17,7 +17,7 @@ from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Conflict, Hold, State
 from farthing.ledger.policies import Approval, Change, Standing, Version
 from farthing.ledger.readers import Reads
-from farthing.ledger.rows import prepare
+from farthing.ledger.rows import mended, prepare
 from farthing.ledger.sheet import ACTIVE, GENERATION, rule_of
 from farthing.ledger.store import Entry, Outcome
 from farthing.ledger.writer import Writer, no_text
@@ -34,13 +34,14 @@ class Accounts:
         self._writer = writer
         self._path = path
         self._reads = reads
-        self.afresh()
+        self.fresh()
         self.on_alert(_log)
 
-    def afresh(self) -> None:
-        """Nothing is known of the ledger."""
+    def fresh(self) -> None:
+        """Know nothing of the ledger, which is another now: one in memory starts empty in a forked child."""
         self._rules: tuple[str, Rules] = ("0", Rules())
         self._controls: tuple[str, Controls] = ("0", Controls())
+        self._writer.book.fresh()
 
     # --- budgets -----------------------------------------------------------------------------------------------------
 
@@ -221,17 +222,19 @@ class Accounts:
 
     def sample(self, org: str, agent: str, model: str) -> str | None:
         """What was kept of the last calls of an agent to a model, as JSON."""
+        org, agent, model = mended(org), mended(agent), mended(model)
         found = self._read("SELECT sample FROM samples WHERE org = ? AND agent = ? AND model = ?", (org, agent, model))
         return str(found[0][0]) if found else None
 
     def keep_sample(self, org: str, agent: str, model: str, sample: str) -> None:
         """Keeps what the last calls of an agent to a model were like."""
+        org, agent, model = mended(org), mended(agent), mended(model)
         sql = "INSERT INTO samples VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET sample = ?4"
         self._writer.transact(lambda db: db.execute(sql, (org, agent, model, sample)))
 
     def audit(self) -> Audit:
-        """Whether accounts = entries = events, and holds = reserved: as of one moment, while others go on writing."""
-        return self._reads().within(audit.audit)
+        """Whether accounts = entries = events, and holds = reserved, at one moment. Others write meanwhile."""
+        return self._reads().moment(audit.audit)
 
     def covering(self, subject: Subject) -> list[tuple[Rule, str]]:
         """The budgets that a call must fit, each with its account's key."""

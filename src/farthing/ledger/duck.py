@@ -37,13 +37,14 @@ class _Instance:
 
     def __init__(self) -> None:
         self._fresh()
-        forks.watch(self)
+        forks.watch(self, last=True)
 
     def _fresh(self) -> None:
         self._turn = threading.Condition()
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._active = 0
         self._forking = False
+        self._of: dict[int, list[duckdb.DuckDBPyConnection]] = {}  # what each thread has
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -58,13 +59,24 @@ class _Instance:
                 self._connection.execute(_SET_UP)
             cursor = self._connection.cursor()
             self._active += 1
+            here = self._of.setdefault(threading.get_ident(), [])
+            here.append(cursor)
         try:
             yield cursor
         finally:
             with self._turn:
+                here.remove(cursor)
+                if not here:
+                    self._of.pop(threading.get_ident(), None)
                 cursor.close()
                 self._active -= 1
                 self._turn.notify_all()
+
+    def interrupt(self, thread: int) -> None:
+        """Stop what a thread has running."""
+        with self._turn:
+            for cursor in self._of.get(thread, ()):
+                cursor.interrupt()
 
     def before_fork(self) -> None:
         """Let the instance go: its threads would not be in the child, where it could neither be used nor closed."""
@@ -98,7 +110,10 @@ class Query:
 
     def show(self, name: str, table: Any) -> None:
         """Make an Arrow table known by a name."""
-        self._cursor.register(name, table)
+        try:
+            self._cursor.register(name, table)
+        except _duck_error() as error:  # at exit DuckDB takes no more tables
+            raise translated(error) from error
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> None:
         """Run statements that give no rows."""
@@ -133,6 +148,11 @@ def query() -> Iterator[Query]:
     """A connection of the process's instance, for one piece of work at a time."""
     with _instance.cursor() as cursor:
         yield Query(cursor)
+
+
+def interrupt(thread: int) -> None:
+    """Stop what a thread, by its `ident`, runs in the process's instance, if it does: there it is a LedgerError."""
+    _instance.interrupt(thread)
 
 
 def fenced(set_up: Sequence[str], readable: Sequence[str], memory_mb: int) -> Query:

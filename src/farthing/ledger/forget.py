@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import add
 from typing import Any
 
 from farthing.errors import InputError, LedgerBusy
@@ -27,7 +28,7 @@ from farthing.ledger.segments import (
     retire,
     sweep,
 )
-from farthing.ledger.sheet import BUMP
+from farthing.ledger.sheet import BUMP, kept, moves_text
 from farthing.ledger.upkeep import own
 from farthing.policy import Budget, key_fields, key_of, values_of
 
@@ -158,9 +159,13 @@ def _others(database: Database, names: Sequence[str], org: str | None, label: st
         ours = "SELECT series FROM budgets WHERE org IN (?1, '*')"
         of_account = f"(SELECT id FROM accounts WHERE series IN ({ours}))"
         done = _budgets(database, names, org, label)
+        found = database.rows(f"SELECT id, series, key FROM accounts WHERE ?1 IS NULL OR series IN ({ours})", (org,))
+        renamed = [(id_, series, new) for id_, series, key in found if (new := of_key(key, series)) != key]
+        done += _rename_accounts(database, renamed)
+        found = database.rows(f"SELECT seq, series, key FROM alerts WHERE ?1 IS NULL OR series IN ({ours})", (org,))
+        renamed = [(seq, series, new) for seq, series, key in found if (new := of_key(key, series)) != key]
+        done += _rename_alerts(database, renamed)
         for table, column, change, where in (
-            ("accounts", "key", of_key, f"series IN ({ours})"),
-            ("alerts", "key", of_key, f"series IN ({ours})"),
             ("alerts", "facts", of_text, f"series IN ({ours})"),
             ("approvals", "facts", of_text, f"account IN {of_account}"),
             ("entries", "note", of_text, f"json_extract(moves, '$[0][0]') IN {of_account}"),
@@ -182,6 +187,74 @@ def _others(database: Database, names: Sequence[str], org: str | None, label: st
             database.execute(BUMP)
             keep_beside(database)
     return done
+
+
+_Renamed = Sequence[tuple[int, int, str]]
+"""(number of the row, series, its new key) of each."""
+_SUMS = ("posted", "reserved", "granted", "held", "settled")
+
+
+def _rename_accounts(database: Database, renamed: _Renamed) -> int:
+    """Give accounts their new keys. One that comes to the key of another is added to it, with all that names it."""
+    into: dict[int, int] = {}
+    for account, series, key in renamed:
+        same = database.rows(
+            f"SELECT o.id, {', '.join(f'a.{name}, o.{name}' for name in _SUMS)} FROM accounts a JOIN accounts o"
+            " ON o.series = ?2 AND o.key = ?3 AND o.start_us = a.start_us AND o.id <> a.id WHERE a.id = ?1",
+            (account, series, key),
+        )
+        if not same:
+            database.execute("UPDATE accounts SET key = ? WHERE id = ?", (key, account))
+            continue
+        other, *amounts = same[0]
+        sums = [kept(int(one) + int(two)) for one, two in zip(amounts[::2], amounts[1::2], strict=True)]
+        assigned = ", ".join(f"{name} = ?" for name in _SUMS)
+        database.execute(f"UPDATE accounts SET {assigned} WHERE id = ?", (*sums, other))
+        database.execute("UPDATE approvals SET account = ? WHERE account = ?", (other, account))
+        database.execute("DELETE FROM accounts WHERE id = ?", (account,))
+        into[account] = other
+    if into:
+        for table, number in (("entries", "seq"), ("holds", "key, org"), ("ended_holds", "seq")):
+            _redirect(database, table, number.split(", "), into)
+    return len(renamed)
+
+
+def _redirect(database: Database, table: str, keys: Sequence[str], into: Mapping[int, int]) -> None:
+    """Let the moves of a table's rows name the accounts that others were added to, each account once in a row."""
+    marks = ", ".join("?" * len(into))
+    changed = []
+    for moves, *row in database.rows(
+        f"SELECT moves, {', '.join(keys)} FROM {table}"
+        f" WHERE EXISTS (SELECT 1 FROM json_each(moves) m WHERE m.value ->> 0 IN ({marks}))",
+        list(into),
+    ):
+        sums: dict[int, list[int]] = {}
+        for account, *amounts in json.loads(moves):
+            known = sums.setdefault(into.get(account, account), [0] * len(amounts))
+            known[:] = map(add, known, amounts)
+        changed.append((moves_text([(account, *amounts) for account, amounts in sorted(sums.items())]), *row))
+    here = " AND ".join(f"{key} = ?" for key in keys)
+    database.many(f"UPDATE {table} SET moves = ? WHERE {here}", changed)
+
+
+def _rename_alerts(database: Database, renamed: _Renamed) -> int:
+    """Give alerts their new keys. Two of one account, window, rule and limit are one that fired as often as both."""
+    for seq, series, key in renamed:
+        same = database.rows(
+            "SELECT o.seq FROM alerts a JOIN alerts o ON o.series = ?2 AND o.key = ?3 AND o.start_us = a.start_us"
+            ' AND o.rule = a.rule AND o."limit" = a."limit" AND o.seq <> a.seq WHERE a.seq = ?1',
+            (seq, series, key),
+        )
+        if not same:
+            database.execute("UPDATE alerts SET key = ? WHERE seq = ?", (key, seq))
+            continue
+        database.execute(
+            "UPDATE alerts AS o SET times = o.times + a.times, first_us = min(o.first_us, a.first_us),"
+            " last_us = max(o.last_us, a.last_us) FROM alerts a WHERE a.seq = ?1 AND o.seq = ?2",
+            (seq, same[0][0]),
+        )
+        database.execute("DELETE FROM alerts WHERE seq = ?", (seq,))
+    return len(renamed)
 
 
 def _budgets(database: Database, names: Sequence[str], org: str | None, label: str) -> int:

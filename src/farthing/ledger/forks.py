@@ -30,14 +30,15 @@ class Forkable(Protocol):
 
 
 _members: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_last: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _lock = threading.Lock()
 _holding: list[Forkable] = []
 
 
-def watch(member: Forkable) -> None:
-    """From now on tell `member` of forks, for as long as it lives."""
+def watch(member: Forkable, *, last: bool = False) -> None:
+    """From now on tell `member` of forks, for as long as it lives. last: after those that may be at work in it."""
     with _lock:
-        _members.add(member)
+        (_last if last else _members).add(member)
 
 
 def keep_for_ever(inherited: object) -> None:
@@ -47,7 +48,7 @@ def keep_for_ever(inherited: object) -> None:
 
 def _before() -> None:
     _lock.acquire()
-    _holding.extend(_members)
+    _holding.extend((*_members, *_last))
     for member in _holding:
         member.before_fork()
 

@@ -28,8 +28,8 @@ class Reads(Protocol):
     def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
         """What `work` gives, all of whose queries see one moment."""
 
-    def within(self, work: Callable[[Database], Answer]) -> Answer:
-        """`snapshot`, for work that needs the connection."""
+    def moment(self, work: Callable[[Database], Answer]) -> Answer:
+        """As `snapshot`, for work that takes the connection."""
 
 
 class SharedReads:
@@ -48,8 +48,8 @@ class SharedReads:
         with self._writer.lock:
             return work(self._writer.database.rows_apart)
 
-    def within(self, work: Callable[[Database], Answer]) -> Answer:
-        """`snapshot`, for work that needs the connection."""
+    def moment(self, work: Callable[[Database], Answer]) -> Answer:
+        """As `snapshot`, for work that takes the connection."""
         return self._writer.transact(work)
 
 
@@ -73,10 +73,10 @@ class Readers:
 
     def snapshot(self, work: Callable[[Rows], Answer]) -> Answer:
         """What `work` gives, all of whose queries see one moment."""
-        return self.within(lambda database: work(database.rows))
+        return self.moment(lambda database: work(database.rows))
 
-    def within(self, work: Callable[[Database], Answer]) -> Answer:
-        """`snapshot`, for work that needs the connection."""
+    def moment(self, work: Callable[[Database], Answer]) -> Answer:
+        """As `snapshot`, for work that takes the connection."""
 
         def in_one_moment(database: Database) -> Answer:
             with database.reading():

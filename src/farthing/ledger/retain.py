@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from farthing.event import now_us
 from farthing.ledger import duck
 from farthing.ledger.engine import Database
 from farthing.ledger.seal import Step, no_step, same, seal, write_segment
@@ -34,7 +33,7 @@ def expire(
     """
     with own(path) as database:
         if not dry_run:
-            seal(database, keep_rows=1, before_us=now_us(), step=step)
+            seal(database, keep_rows=1, step=step)
         known = look(database.rows, nothing(path))
         old = known.of(org=org, until_us=before_us)
         lost = _lost(database, known, old, before_us, org, hot=dry_run)

@@ -262,8 +262,11 @@ def to_event(row: Sequence[Any]) -> Event:
 
 
 def cleaned(entry: Prepared) -> Prepared:
-    """The entry, row and event, with half surrogates, which no database takes as text, replaced by U+FFFD."""
-    row = tuple(
-        v.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if type(v) is str else v for v in entry.row
-    )
-    return _with_event(row, entry.price_record, to_event(row))
+    """The entry with half surrogates, which no database takes as text, replaced by U+FFFD; its event is of that row."""
+    row = tuple([mended(value) if type(value) is str else value for value in entry.row])
+    return entry if row == entry.row else Prepared(row, entry.price_record)
+
+
+def mended(text: str) -> str:
+    """A text with half surrogates replaced by U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

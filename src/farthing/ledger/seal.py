@@ -7,13 +7,12 @@ that, the rows are where they were and the file is nobody's; after it, they are 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import md5
 from pathlib import Path
 from typing import Any
 
 from farthing.errors import LedgerError
-from farthing.event import now_us
 from farthing.ledger import duck, keys
 from farthing.ledger.engine import Database
 from farthing.ledger.hot import DERIVED, EVERY, batch, select
@@ -52,30 +51,34 @@ LAYOUT = md5(SEGMENT_COLUMNS.encode(), usedforsecurity=False).hexdigest()[:12]
 """Which columns this code writes: files of another layout are read by the names of their columns."""
 
 
-def seal(database: Database, *, keep_rows: int = KEPT_ROWS, before_us: int | None = None, step: Step = no_step) -> int:
+def seal(database: Database, *, keep_rows: int = KEPT_ROWS, step: Step = no_step) -> int:
     """How many rows were sealed. Under `segments.upkeep`; `database` is a connection of its own.
 
-    keep_rows  the newest so many stay (at least one); before_us: only rows recorded before that
+    keep_rows  the newest so many, by their numbers, stay (at least one)
     """
     folder = folder_of(database.path)
     sealed = 0
     while True:
-        table, count = _take(database, max(keep_rows, 1), now_us() if before_us is None else before_us)
+        table, count = _take(database, max(keep_rows, 1), step)
         if not count:
             return sealed
         with duck.query() as query:
             query.show("taken", table)
             step("taken")
-            _keep_keys(database, query, folder, step)
+            runs = [_keep_keys(query, folder, step)]
             for org, day in query.rows("SELECT org, day FROM taken GROUP BY ALL ORDER BY min(seq)"):
                 for low, high in _lots(query, org, day):
-                    sealed += _seal_part(database, query, folder, (org, day, low, high), step)
+                    sealed += _seal_part(database, query, (org, day, low, high), runs, step)
+                    runs = []
         if count < BATCH_ROWS:
             return sealed
 
 
-def _take(database: Database, keep_rows: int, before_us: int) -> tuple[Any, int]:
-    """The oldest rows that may go, as an Arrow table, and how many; (None, 0) where there are none."""
+def _take(database: Database, keep_rows: int, step: Step) -> tuple[Any, int]:
+    """The oldest rows that may go, as an Arrow table, and how many; (None, 0) where there are none.
+
+    They are all rows up to a number: whoever deletes them by their numbers deletes these and no others.
+    """
     newest = database.rows("SELECT seq FROM events ORDER BY seq DESC LIMIT 1 OFFSET ?", (keep_rows,))
     if not newest:
         return None, 0
@@ -83,20 +86,23 @@ def _take(database: Database, keep_rows: int, before_us: int) -> tuple[Any, int]
     count, after = 0, -1
     while count < BATCH_ROWS:
         page = database.rows(
-            select(EVERY) + f" WHERE seq > ? AND seq <= ? AND recorded_at_us <= ? ORDER BY seq LIMIT {_PAGE_ROWS}",
-            (after, newest[0][0], before_us),
+            select(EVERY) + f" WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT {_PAGE_ROWS}", (after, newest[0][0])
         )
         if not page:
             break
         batches.append(batch(EVERY, page))
         count, after = count + len(page), page[-1][0]
+        step("page taken")
         if len(page) < _PAGE_ROWS:
             break
     return (duck.table(batches), count) if batches else (None, 0)
 
 
-def _keep_keys(database: Database, query: duck.Query, folder: Path, step: Step) -> None:
-    """List the keys of what is taken, before any of it goes: a key whose event is still in the table does no harm."""
+def _keep_keys(query: duck.Query, folder: Path, step: Step) -> tuple[str, int, str]:
+    """The file of the keys of what is taken, to be listed with the first part of it that goes, and never without one.
+
+    A key whose event is still in the table does no harm.
+    """
     name = new_name("keys")
     rows = keys.write(unlisted(folder, name), query, key_sql("taken"))
     last_id = max(
@@ -106,9 +112,7 @@ def _keep_keys(database: Database, query: duck.Query, folder: Path, step: Step) 
     step("keys written")
     publish(folder, name)
     step("keys named")
-    with database.transaction():
-        enlist(database, (), [(name, rows, last_id)])
-    step("keys listed")
+    return name, rows, last_id
 
 
 def key_sql(source: str) -> str:
@@ -128,8 +132,15 @@ def _lots(query: duck.Query, org: str, day: int) -> Iterator[tuple[int, int]]:
         yield lot[0], lot[-1]
 
 
-def _seal_part(database: Database, query: duck.Query, folder: Path, part: tuple[str, int, int, int], step: Step) -> int:
+def _seal_part(
+    database: Database,
+    query: duck.Query,
+    part: tuple[str, int, int, int],
+    runs: Sequence[tuple[str, int, str]],
+    step: Step,
+) -> int:
     org, day, low, high = part
+    folder = folder_of(database.path)
     where = f"WHERE org = {duck.quoted(org)} AND day = {day} AND seq BETWEEN {low} AND {high}"
     segment = write_segment(query, folder, f"SELECT {SEGMENT_COLUMNS} FROM taken {where}", org, step)
     same(query, folder, [segment], f"SELECT * FROM taken {where}")
@@ -137,7 +148,7 @@ def _seal_part(database: Database, query: duck.Query, folder: Path, part: tuple[
     step("segment named")
     with database.transaction():
         step("segment in transaction")
-        enlist(database, [segment])
+        enlist(database, [segment], runs)
         with door_open(database):
             database.execute(
                 "DELETE FROM events WHERE seq BETWEEN ? AND ? AND org = ? AND at_us BETWEEN ? AND ?",

@@ -14,9 +14,8 @@ from farthing.amounts import amounts_of
 from farthing.event import Attribution, Event
 from farthing.ledger.alerts import OVER_ONE, Alert, Listener, alert_of
 from farthing.ledger.engine import Database
-from farthing.ledger.query import field_sql
-from farthing.ledger.sealed_spent import conditions, sealed_spent
-from farthing.policy import Budget, Refusal, Rule, Rules, Subject, key_fields, key_of, subject_of, values_of
+from farthing.ledger.spent import hot_spent, sealed_spent
+from farthing.policy import Budget, Refusal, Rule, Rules, Subject, key_fields, subject_of, values_of
 from farthing.windows import CALENDAR, Span
 
 _INT64 = 2**63 - 1
@@ -89,12 +88,6 @@ class Book:
         self._ids: dict[Place, int] = {}
         self.alerts: list[Alert] = []
 
-    def afresh(self) -> None:
-        """The ledger is another now, and empty: one in memory, in a forked child. Who listens stays."""
-        listeners = self.listeners
-        self.__init__()  # type: ignore[misc]
-        self.listeners = listeners
-
     def current(self, database: Database) -> Rules:
         """The active budgets, as of this transaction."""
         if self.moment is not database.moment:
@@ -125,6 +118,13 @@ class Book:
         self._ids = {}
         self.plans = {}
         self.alerts = []
+
+    def fresh(self) -> None:
+        """Know nothing of the ledger, which is another now; who listens stays."""
+        self.forget()
+        self.rules = Rules()
+        self.swept_us = -SWEEP_US
+        self.made = {}
 
     def id_of(self, place: Place) -> int | None:
         """The number of an account, if it is known."""
@@ -359,16 +359,6 @@ def record_alert(sheet: Sheet, rule: Rule, key: str, name: str, facts: Refusal, 
         sheet.book.raise_alert(alert_of(rule.budget, row))
 
 
-_AMOUNT_SQL = {
-    "usd": (
-        "sum(e.cost_pico / 1000000 * (e.billing <> 'subscription'))",
-        "sum(e.cost_pico % 1000000 * (e.billing <> 'subscription'))",
-    ),
-    "tokens": ("0", "sum((e.input_tokens + e.output_tokens) * e.billed)"),
-    "calls": ("0", "sum(e.calls)"),
-}
-
-
 def spent(
     database: Database, rule: Rule, span: Span, *, key: str | None = None, known_only: bool = True
 ) -> dict[str, int]:
@@ -376,31 +366,9 @@ def spent(
 
     known_only: only events that were there when the budget's accounts were opened.
     """
-    budget = rule.budget
-    fields = key_fields(budget)
-    terms, values = conditions(rule, span, field_sql, known_only=known_only)
-    keys: list[str] = []
-    bounds: list[Any] = []
-    wanted_values = None if key is None else values_of(key, fields)
-    for n, name in enumerate(fields):
-        sql, bound = ("coalesce(nullif(e.requested_model, ''), e.model)", []) if name == "model" else field_sql(name)
-        keys.append(sql)
-        bounds += bound
-        if wanted_values is not None:
-            terms.append(f"{sql} = ?")
-            values += [*bound, wanted_values[n]]
-        else:
-            terms.append(f"{sql} IS NOT NULL")
-            values += bound
-    high, low = _AMOUNT_SQL[budget.unit]
-    listed = "".join(f"{sql}, " for sql in keys)
-    where = f" WHERE {' AND '.join(terms)}" if terms else ""
-    grouped = f" GROUP BY {', '.join(str(n + 1) for n in range(len(keys)))}" if keys else ""
-    sums: dict[str, int] = {}
-    for row in database.rows(f"SELECT {listed}{high}, {low} FROM events e{where}{grouped}", [*bounds, *values]):
-        *named, millions, rest = row
-        sums[key_of(named)] = (millions or 0) * 1_000_000 + (rest or 0)
-    for name, amount in sealed_spent(database, rule, span, wanted_values, known_only=known_only).items():
+    wanted = None if key is None else values_of(key, key_fields(rule.budget))
+    sums = hot_spent(database, rule, span, wanted, known_only=known_only)
+    for name, amount in sealed_spent(database, rule, span, wanted, known_only=known_only).items():
         sums[name] = sums.get(name, 0) + amount
     return sums
 

@@ -332,10 +332,9 @@ class SqliteStore:
         for part in (self._sealer, self._writer, self._checkpointer, self._readers, self._queue, self._group):
             if part is not None:
                 part.after_fork_in_child()
-        if self._path == MEMORY:
-            self._writer.book.afresh()
-            self.accounts.afresh()
         self._hot.fresh()
+        if self._path == MEMORY:
+            self.accounts.fresh()
 
 
 def _size(path: str) -> int:

@@ -82,8 +82,24 @@ def metadata_sql(key: str) -> str:
     return (
         f"(CASE WHEN e.metadata IS NULL THEN NULL WHEN NOT json_valid(e.metadata) THEN {literal(ODD)} || e.metadata"
         f" WHEN {kind} IS NULL OR {kind} = 'NULL' THEN NULL"
-        f" WHEN {kind} IN ('VARCHAR', 'BOOLEAN', 'UBIGINT', 'BIGINT') THEN e.metadata ->> {pointer}"
+        f" WHEN {kind} IN ('VARCHAR', 'BOOLEAN', 'UBIGINT', 'BIGINT')"
+        f" AND NOT starts_with(e.metadata ->> {pointer}, {literal(ODD)}) THEN e.metadata ->> {pointer}"
         f" ELSE {literal(ODD)} || e.metadata END)"
+    )
+
+
+def hot_metadata_sql(key: str) -> str:
+    """As `metadata_sql`, for a row in the table, in SQLite's words. What has an escape in it is read by Python."""
+    odd = f"{literal(ODD)} || e.metadata"
+    if json.dumps(key, ensure_ascii=False) != f'"{key}"':
+        return f"(CASE WHEN e.metadata IS NOT NULL THEN {odd} END)"
+    path = literal(f'$."{key}"')
+    kind, value = f"json_type(e.metadata, {path})", f"e.metadata -> {path}"
+    return (
+        f"(CASE WHEN e.metadata IS NULL THEN NULL WHEN NOT json_valid(e.metadata) THEN {odd}"
+        f" WHEN {kind} IS NULL OR {kind} = 'null' THEN NULL"
+        f" WHEN {kind} IN ('integer', 'true', 'false') THEN {value}"
+        f" WHEN {kind} = 'text' AND instr({value}, '\\') = 0 THEN e.metadata ->> {path} ELSE {odd} END)"
     )
 
 
