@@ -90,10 +90,12 @@ def test_the_child_of_a_ledger_in_memory_knows_no_budgets(make_event: Callable[.
     """Its ledger starts empty: a budget that it sets is the one that holds, and its accounts are its own."""
     with open_ledger(":memory:") as store:
         store.accounts.put(make_budget("agent=writer", usd=1, name="n"))
+        store.accounts.say(Control(org="default", kind="agent", name="a", action="pause", at_us=1))
         store.append(make_event())
-        assert store.accounts.budgets()
+        assert store.accounts.budgets() and store.accounts.controls()
 
         def child() -> None:
+            assert not store.accounts.controls()
             store.accounts.put(make_budget("agent=writer", usd=5, name="n"))
             store.append(make_event(cost_pico=3))
             assert [one.limit for one in store.accounts.budgets()] == [5 * 10**12]
@@ -170,22 +172,6 @@ def test_memory_stays_with_the_parent(make_event: Callable[..., Event]) -> None:
 
         assert in_child(child) == 0
         assert store.totals()[0].totals.calls == 1
-
-
-def test_budgets_of_a_ledger_in_memory_stay_with_the_parent() -> None:
-    """The child's own are its own, although there are as many versions of them as the parent has."""
-    with open_ledger(":memory:") as store:
-        store.accounts.put(make_budget(None, usd=1, name="n"))
-        store.accounts.say(Control(org="default", kind="agent", name="a", action="pause", at_us=1))
-        assert store.accounts.rules() and store.accounts.controls()
-
-        def child() -> None:
-            assert not store.accounts.rules() and not store.accounts.controls()
-            store.accounts.put(make_budget(None, usd=5, name="n"))
-            assert [budget.limit for budget in store.accounts.budgets()] == [5 * 10**12]
-            assert [one.limit for one in store.accounts.standings()] == [5 * 10**12]
-
-        assert in_child(child) == 0
 
 
 def test_a_grandchild_starts_afresh_too(tmp_path: Path, make_event: Callable[..., Event]) -> None:
