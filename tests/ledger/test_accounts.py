@@ -11,10 +11,11 @@ import pytest
 from farthing.amounts import Amounts
 from farthing.errors import LedgerError
 from farthing.event import Attribution, Event, now_us
-from farthing.ledger import audit, open_ledger
+from farthing.ledger import audit, holds, open_ledger
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Hold
 from farthing.ledger.sqlite import SqliteStore
+from farthing.ledger.writer import Writer
 from farthing.policy import Subject, make_budget
 
 WHO = Attribution(agent="writer")
@@ -186,3 +187,25 @@ def test_an_audit_sees_one_moment_and_lets_others_write(
         assert store.accounts.audit().entries == 3
         assert written == ["added", "added"]
         assert [one.posted for one in store.accounts.standings()] == [3_000]
+
+
+def test_many_due_holds_are_ended_a_lot_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that fits only without them is not refused, and no transaction ends more than a lot of them."""
+    with SqliteStore(tmp_path / "ledger.db") as store:
+        store.accounts.put(make_budget("agent=writer", calls=2 * holds.LOT + 5))
+        for n in range(2 * holds.LOT + 5):
+            store.accounts.reserve(ask(f"k{n}", gone=False, seconds=60))
+        open_before: list[int] = []
+        real = holds.expire
+
+        def expire(database: Database, writer: Writer, at_us: int) -> int:
+            open_before.extend(store._reads.rows("SELECT count(*) FROM holds")[0])
+            return real(database, writer, at_us)
+
+        monkeypatch.setattr(holds, "expire", expire)
+        at = now_us() + 120_000_000
+        every = Ask("all", SUBJECT, Amounts(10, 5, 2 * holds.LOT + 5), at, at + 1)
+        assert store.accounts.refusals(every._replace(at_us=now_us()))
+        assert isinstance(store.accounts.reserve(every), Hold)
+        assert open_before == [205, 205, 105, 5]
+        assert store.accounts.audit().holds_true

@@ -14,7 +14,7 @@ from farthing.ledger.audit import Audit
 from farthing.ledger.beside import keep_beside, place_beside
 from farthing.ledger.controls import Control, Controls
 from farthing.ledger.engine import Database
-from farthing.ledger.holds import Ask, Conflict, Hold, State
+from farthing.ledger.holds import Ask, Conflict, DueFirst, Hold, State
 from farthing.ledger.policies import Approval, Change, Standing, Version
 from farthing.ledger.readers import Reads
 from farthing.ledger.rows import mended, prepare
@@ -121,11 +121,19 @@ class Accounts:
 
     def reserve(self, ask: Ask) -> Hold | Conflict | tuple[Refusal, ...]:
         """The hold; or the refusals, and nothing is held; or a Conflict: the key names a hold of other amounts."""
-        return self._writer.transact(plans.reserve, ask)
+        while True:
+            try:
+                return self._writer.transact(plans.reserve, ask)
+            except DueFirst:
+                self._end_due(ask.at_us)
 
     def refusals(self, ask: Ask) -> tuple[Refusal, ...]:
         """The refusals that `reserve` would meet; nothing is held."""
-        return self._writer.transact(lambda db: holds.refusals(db, self._writer, ask))
+        while True:
+            try:
+                return self._writer.transact(lambda db: holds.refusals(db, self._writer, ask))
+            except DueFirst:
+                self._end_due(ask.at_us)
 
     def dispatch(self, key: str, org: str = "default") -> State | None:
         """The call has left: the state it is in now; None where no such hold is known."""
@@ -155,15 +163,23 @@ class Accounts:
     ) -> Hold | tuple[Refusal, ...] | None:
         """The hold with more in it; the refusals, and it stays as it is; None where it does not stand any more."""
         at = now_us() if at_us is None else at_us
-        return self._writer.transact(lambda db: holds.top_up(db, self._writer, key, org, more, at))
+        while True:
+            try:
+                return self._writer.transact(lambda db: holds.top_up(db, self._writer, key, org, more, at))
+            except DueFirst:
+                self._end_due(at)
 
     def expire(self, at_us: int | None = None) -> int:
         """Ends the holds that are due: freed where the call never left, else posted as estimated. How many."""
         at = now_us() if at_us is None else at_us
         done = 0
-        while ended := self._writer.transact(lambda db: holds.expire(db, self._writer, at)):
+        while ended := self._end_due(at):
             done += ended
         return done
+
+    def _end_due(self, at_us: int) -> int:
+        """Ends a lot of the holds that are due: so many that others wait for it only a moment."""
+        return self._writer.transact(lambda db: holds.expire(db, self._writer, at_us))
 
     def hold(self, key: str, org: str = "default") -> Hold | None:
         """The hold of this key."""

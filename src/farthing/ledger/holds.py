@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 from farthing.amounts import Amounts
-from farthing.errors import InputError
+from farthing.errors import InputError, LedgerError
 from farthing.event import EMPTY, Event, new_id
 from farthing.ledger.engine import Database
 from farthing.ledger.late import estimate_key, settled_late
@@ -35,6 +35,7 @@ _FIND_OPEN = f"SELECT number, state, {_ALL}, named FROM holds WHERE key = ? AND 
 _FIND_ENDED = f"SELECT number, state, {_ALL}, 1 FROM ended_holds WHERE key = ? AND org = ?"
 _OPEN = ("held", "dispatched")
 KEEP = f"INSERT INTO holds (key, org, number, named, state, {_ALL}) VALUES ({', '.join('?' * 13)})"
+_IS_DUE = "SELECT 1 FROM holds WHERE expires_us <= ? LIMIT 1"
 _DISPATCH = "UPDATE holds SET state = 'dispatched' WHERE key = ? AND org = ?"
 _DROP = "DELETE FROM holds WHERE key = ? AND org = ?"
 REMEMBER = (
@@ -107,6 +108,10 @@ class Hold(NamedTuple):
     expires_us: int
 
 
+class DueFirst(LedgerError):
+    """A call would be refused while holds are due: to be ended first, each lot in a transaction of its own."""
+
+
 class Conflict(NamedTuple):
     """The key is taken by a hold of other amounts, or in other budgets."""
 
@@ -177,20 +182,16 @@ def refusals(database: Database, writer: Writer, ask: Ask) -> tuple[Refusal, ...
 def _weighed(
     database: Database, writer: Writer, ask: Ask, now_us: int, in_all: Amounts | None = None
 ) -> tuple[Sheet, list[tuple[Line, int]], list[tuple[Refusal, Rule, str]]]:
-    """`_weigh`, holds that are due and in the way ended first."""
+    """`_weigh`. DueFirst where a hard budget has no room, and holds are due that may be in the way."""
     book = writer.book
     covering = book.current(database).covering(ask.subject)
     sheet = Sheet(database, book, now_us)
     sheet.fetch_all(covering, ask.at_us)
     lines, refusals = _weigh(sheet, covering, ask, in_all)
-    while _is_full(refusals) and expire(database, writer, now_us):
-        sheet = Sheet(database, book, now_us)
-        lines, refusals = _weigh(sheet, covering, ask, in_all)
+    full = any(refusal.why == "limit" and refusal.budget.mode == "hard" for refusal, _, _ in refusals)
+    if full and database.rows(_IS_DUE, (now_us,)):
+        raise DueFirst(f"holds are due and have not been ended: end them, then ask again for {ask.key}")
     return sheet, lines, refusals
-
-
-def _is_full(refusals: Sequence[tuple[Refusal, Rule, str]]) -> bool:
-    return any(refusal.why == "limit" and refusal.budget.mode == "hard" for refusal, _, _ in refusals)
 
 
 def call_text(subject: Subject, context: Mapping[str, Any]) -> str:
@@ -328,10 +329,6 @@ def top_up(
     raised = Amounts(usd, known.tokens + more.tokens, known.calls + more.calls)
     must_fit(raised)
     sheet, lines, refusals = _weighed(database, writer, ask, now_us, raised._replace(usd=usd or more.usd))
-    known = _find(database, key, org)
-    if known is None or known.state not in _OPEN:  # it was due itself
-        sheet.flush("open")
-        return None
     if _tell(sheet, refusals):
         sheet.flush("open")
         return tuple(refusal for refusal, _, _ in refusals)
