@@ -424,7 +424,7 @@ class TokenBudget:
     def reset_period(self) -> None:
         """Gives every period its whole limit again, as an entry in the history of its account."""
         for name in {name for _, _, name in self._periods()}:
-            self._guard.reset(name, by="TokenBudget", reason="reset_period()")
+            self._guard.reset(name, by="TokenBudget", reason="reset_period()", held=True)
 
     @property
     def _guard(self) -> Any:

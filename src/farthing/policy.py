@@ -76,10 +76,6 @@ class Budget:
         ):
             if value not in known:
                 raise InputError(f"budget {self.name!r}: {what} = {value!r}: must be one of {', '.join(known)}")
-        if not isinstance(self.org, str) or not self.org.strip():
-            raise InputError(
-                f"budget {self.name!r}: org = {self.org!r}: name an organisation, or '*' for each by itself"
-            )
         if not isinstance(self.name, str) or not self.name.strip():
             raise InputError(f"a budget's name is text, not {self.name!r}")
         downgrade = str(self.on_exceed).startswith("downgrade:") and len(self.on_exceed) > len("downgrade:")
@@ -189,6 +185,8 @@ def make_budget(
     org = covered.pop("org", None)
     if org is not None:
         more["org"] = org
+    if "org" in more and not (isinstance(more["org"], str) and more["org"].strip()):
+        raise InputError(f"org = {more['org']!r}: name an organisation, or '*' for each by itself")
     for plural in ("thresholds", "models"):
         if plural in more:
             more[plural] = _several(plural, more[plural])
@@ -419,7 +417,7 @@ class Refusal(NamedTuple):
         if self.budget.mode != "hard":
             return f"would_deny:{self.why}"
         instead = self.budget.on_exceed.partition("downgrade:")[2]
-        cheaper = instead and self.model != instead and self.why in ("limit", "call")
+        cheaper = instead and self.model != instead and self.why != "unpriced"
         return f"{'downgraded' if cheaper else 'denied'}:{self.why}"
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import farthing
 from farthing.budgets.guard import Guard
-from farthing.errors import BudgetExceededError, InputError
+from farthing.errors import BudgetExceededError, BudgetUnavailable, InputError
 from farthing.testing import FakeClock
 from farthing.tracker import CostTracker
 
@@ -226,6 +226,37 @@ ask()
     with farthing.CostTracker(tmp_path / "ledger.db") as tracker:
         names = {budget.name.removesuffix(".ask usd per day") for budget in tracker.guard.budgets()}
     assert names == {str(tmp_path / "a.py"), str(tmp_path / "b.py"), "pk.mod"}
+
+
+def test_a_spawned_worker_shares_its_scripts_budget(tmp_path: Path) -> None:
+    """Its main module has another name there, and the same file."""
+    (tmp_path / "a.py").write_text("""
+import farthing, multiprocessing, sys
+@farthing.with_budget(max_cost_usd=1, per="day", tracker=(t := farthing.CostTracker("ledger.db")))
+def ask(): pass
+if __name__ == "__main__":
+    ask()
+    worker = multiprocessing.get_context("spawn").Process(target=ask)
+    worker.start(); worker.join(); sys.exit(worker.exitcode)
+""")
+    subprocess.run([sys.executable, "a.py"], cwd=tmp_path, check=True, timeout=60)
+    with farthing.CostTracker(tmp_path / "ledger.db") as tracker:
+        assert [budget.name for budget in tracker.guard.budgets()] == [f"{tmp_path / 'a.py'}.ask usd per day"]
+
+
+def test_a_function_whose_budget_cannot_be_asked_is_not_run(tmp_path: Path) -> None:
+    """As a call of it would not be made: a hard budget fails closed."""
+    path = tmp_path / "ledger.db"
+
+    def limited(tracker: CostTracker) -> Any:
+        return farthing.with_budget(max_cost_usd=1, per="day", tracker=tracker, name="f")(lambda: "ran")
+
+    with CostTracker(path) as tracker:
+        run = limited(tracker)
+        assert run() == "ran"
+        tracker.close()
+        with pytest.raises(BudgetUnavailable):
+            run()
 
 
 def test_with_budget_by_the_day(tracker: CostTracker, guard: Guard, clock: FakeClock) -> None:

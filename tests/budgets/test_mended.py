@@ -16,8 +16,9 @@ from farthing.budgets.estimate import Sample
 from farthing.budgets.guard import Guard
 from farthing.errors import BudgetConflict, BudgetExceededError, BudgetUnavailable, InputError, LedgerUnavailable
 from farthing.event import to_us
-from farthing.ledger import open_ledger
-from farthing.policy import make_budget
+from farthing.ledger import open_ledger, policies
+from farthing.ledger.beside import place_beside, read_beside
+from farthing.policy import Budget, make_budget
 from farthing.tenants import TenantCostTracker
 from farthing.testing import FakeClock
 from farthing.tracker import CostTracker
@@ -72,11 +73,12 @@ def test_a_stream_whose_own_hold_is_due_has_none(guard: Guard, clock: FakeClock)
     assert guard.status()[0].posted == 900_000_000_000
 
 
-def test_a_reset_counts_what_is_held_as_of_before(guard: Guard) -> None:
-    """The whole limit is there again, also amid calls, and where nothing is posted yet."""
+def test_a_reset_amid_calls(guard: Guard) -> None:
+    """Never more than the limit is there again; only who asks for it has what calls under way hold on top."""
     guard.set(None, usd=1, name="all")
     hold = guard.reserve("m", usd="0.9", gone=True)
-    assert guard.reset("all") == 1
+    assert guard.reset("all") == 0
+    assert guard.reset("all", held=True) == 1
     with guard.reserve("m", usd=1), pytest.raises(BudgetExceededError):
         guard.reserve("m", usd="0.2")
     hold.settle(usd="0.9")
@@ -92,11 +94,11 @@ def test_what_was_granted_is_in_the_history(guard: Guard) -> None:
     with pytest.raises(BudgetExceededError) as caught:
         guard.reserve("m", usd="1.5", agent="a")
     guard.grant(caught.value.approval or 0, by="bob")
-    told = [(one.action, one.reason) for one in guard.history("each")]
+    told = [(one.action, one.by, one.reason) for one in guard.history("each")]
     assert told == [
-        ("set", None),
-        ("granted", "$0.75 more for agent=a: reset by ann: a new month"),
-        ("granted", "$0.50 more for agent=a: by bob: approved"),
+        ("set", None, None),
+        ("granted", "ann", "$0.75 more for agent=a: a new month"),
+        ("granted", "bob", "$0.50 more for agent=a: approved"),
     ]
     assert [one.action for one in guard.history("calls")] == ["set"]
 
@@ -323,3 +325,68 @@ def test_half_a_character_loses_no_event(tracker: CostTracker, guard: Guard) -> 
     assert {one.place for one in guard.status()} == {"agent=a", "agent=x\ufffd"}
     with pytest.raises(BudgetUnavailable, match="is no text"):
         guard.reserve("cheap", input_tokens=10, max_tokens=5, agent="x\ud800")
+
+
+def test_a_look_is_no_call(guard: Guard) -> None:
+    """`check` uses nothing of what soft budgets let pass while the ledger is out of reach."""
+
+    def gone() -> Any:
+        raise LedgerUnavailable("gone")
+
+    guard = Guard(gone, known=lambda: [make_budget(None, usd=1, mode="soft")])
+    for _ in range(5):
+        guard.check("m", usd="0.4")
+    guard.reserve("m", usd=1)
+    with pytest.raises(BudgetUnavailable):
+        guard.check("m", usd="0.4")
+
+
+def test_what_is_kept_beside_is_of_the_ledger_that_is_there(tmp_path: Path) -> None:
+    """Of another one, that lay here before, it is put right when budgets are first asked for."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as store:
+        guard = Guard(lambda: store)
+        guard.set("agent=a", usd=1)
+        store.backup(tmp_path / "copy")
+        guard.remove("agent=a usd per total")
+        guard.set("agent=z", usd=1)
+    restored = next((tmp_path / "copy").glob("*.db"))
+    place_beside(str(restored)).write_text(place_beside(str(path)).read_text())
+    with open_ledger(restored) as store:
+        store.accounts.rules()
+    assert [budget.scope_text for budget in read_beside(str(restored))[1]] == ["agent=a"]
+
+
+def test_a_budget_that_cannot_be_opened_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file says what is in the ledger, which a budget is when all about it is done."""
+    path = tmp_path / "ledger.db"
+    with open_ledger(path) as store:
+        guard = Guard(lambda: store)
+        budget = guard.set("agent=a", usd=1)
+
+        def fails(*given: Any, **more: Any) -> Any:
+            raise LedgerUnavailable("gone")
+
+        monkeypatch.setattr(policies, "spent", fails)
+        with pytest.raises(LedgerUnavailable):
+            guard.set("agent=z", usd=1)
+        assert read_beside(str(path))[1] == [budget]
+
+
+def test_a_budget_that_an_earlier_version_kept_can_be_removed(guard: Guard) -> None:
+    """What cannot be said any more is still read: an organisation without a name covers nobody."""
+    guard.put(Budget(name="odd", limit=1, org=""))
+    guard.set("agent=a", usd=1)
+    assert {one.name for one in guard.budgets()} == {"odd", "agent=a usd per total"}
+    guard.reserve("m", usd=1, agent="a")
+
+
+def test_a_model_to_call_instead_of_one_that_is_not_listed(guard: Guard) -> None:
+    """The alert says that the call was to go elsewhere, not that it was refused."""
+    guard.set(None, models=["cheap"], on_exceed="downgrade:cheap")
+    assert guard.reserve("dear", input_tokens=1).model == "cheap"
+    (alert,) = guard.alerts()
+    assert (alert.rule, alert.text) == (
+        "downgraded:model",
+        "a call to dear was to go to another model: that model is not allowed",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import types
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -265,3 +266,29 @@ def test_wrong_fields_are_told_where_they_are_written() -> None:
         track(featur="x")
     with pytest.raises(InputError, match="must be text"):
         track(agent="a", team=["x"])
+
+
+def test_what_is_handed_on_stays_what_it_is() -> None:
+    """A generator that others have, too, does not end with one reader; one that may be awaited may be."""
+    shared = iter(range(3))
+    generator = (n for n in shared)
+
+    @track(agent="a")
+    def batch() -> Any:
+        return generator
+
+    assert [next(batch()), next(batch())] == [0, 1]
+
+    @types.coroutine
+    def pause() -> Any:
+        yield
+        return who()
+
+    @track(agent="a")
+    def waits() -> Any:
+        return pause()
+
+    async def main() -> None:
+        await waits()
+
+    asyncio.run(main())

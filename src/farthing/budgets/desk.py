@@ -102,14 +102,21 @@ class Desk:
         self.put(changed, by=by, reason=reason)
         return changed
 
-    def reset(self, name: str, *, org: str | None = None, by: str | None = None, reason: str | None = None) -> int:
-        """Gives a budget's accounts their whole limit again, as entries that say so; how many. What is spent stays
-        spent, and what calls under way hold counts as of before.
+    def reset(
+        self,
+        name: str,
+        *,
+        org: str | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+        held: bool = False,
+    ) -> int:
+        """Gives a budget's accounts their whole limit again, as entries that say so; how many. What is spent stays.
 
-        InputError where there is none of this name.
+        held: also what calls under way hold; what they leave of it then comes on top. InputError: no such budget.
         """
         note = f"reset by {by or 'somebody'}: {reason or 'no reason was given'}"
-        return self._accounts().reset(name, self._known(name, org).org, note, self.now_us())
+        return self._accounts().reset(name, self._known(name, org).org, note, self.now_us(), held=held)
 
     def status(self, org: str | None = None) -> list[Standing]:
         """Every account in its present window: limit, posted, reserved, percent, when it ends, hold inflation."""

@@ -184,7 +184,7 @@ class Guard(Desk):
         answer: Hold | tuple[Refusal, ...] | None = _unlisted(covering, asked)
         if covering and not answer:
             ask = self._ask(subject, comes_to, asked, at_us)
-            answer = self._answer(None if accounts is None else accounts.refusals, ask, covering)
+            answer = self._answer(None if accounts is None else accounts.refusals, ask, covering, holds=False)
         if (
             answer is not None
             and not isinstance(answer, Hold)
@@ -195,15 +195,18 @@ class Guard(Desk):
     def exhausted(self, among: Collection[str] | None = None, /, **who: Any) -> BudgetExceededError | None:
         """The error of the first hard budget covering these that has nothing left; None: all have some.
 
-        among: names of budgets, where only these are meant.
+        among: names of budgets, where only these are meant. BudgetUnavailable: a hard one cannot be asked.
         """
         subject = Subject(self._attributed(who, scopes.here()), None, NO_MODEL)
         covering, accounts = self._covering(subject)
-        if accounts is None or not covering:
+        covering = [pair for pair in covering if among is None or pair[0].budget.name in among]
+        if not covering:
             return None
         at_us = self.now_us()
-        found = accounts.refusals(Ask("", subject, Amounts(1, 1, 1), at_us, at_us))
-        spent = [r for r in found if r.why == "limit" and r.budget.mode == "hard"]
+        ask = Ask("", subject, Amounts(1, 1, 1), at_us, at_us)
+        found = self._answer(None if accounts is None else accounts.refusals, ask, covering, holds=False)
+        refusals = () if found is None or isinstance(found, Hold) else found
+        spent = [r for r in refusals if r.why == "limit" and r.budget.mode == "hard"]
         spent = [r for r in spent if among is None or r.budget.name in among]
         return exceeded([spent[0]._replace(requested=0)]) if spent else None
 
@@ -309,8 +312,13 @@ class Guard(Desk):
         ledger: Callable[[Ask], Hold | Conflict | tuple[Refusal, ...]] | None,
         ask: Ask,
         covering: list[tuple[Rule, str]],
+        *,
+        holds: bool = True,
     ) -> Hold | tuple[Refusal, ...] | None:
-        """What the ledger says when it is asked so; None: it is out of reach, and the call may pass all the same."""
+        """What the ledger says when it is asked so; None: it is out of reach, and the call may pass all the same.
+
+        holds: the call is made then, and counts against what soft budgets let pass meanwhile.
+        """
         error: LedgerError | None = None
         amounts = ask.amounts
         may_refuse = any(rule.budget.mode == "hard" for rule, _ in covering)
@@ -353,7 +361,7 @@ class Guard(Desk):
                     f"the ledger is out of reach, and the {pico_to_usd(allowed)} USD that soft budgets allow "
                     "meanwhile are used up: mend the ledger, or set guard.allowance_usd higher"
                 ) from error
-            self._used_allowance += amounts.usd or 0
+            self._used_allowance += (amounts.usd or 0) * holds
         return None
 
     def _after_refusal(self, refusals: Sequence[Refusal], model: str, tries: int) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -66,10 +67,10 @@ def with_budget(
 def _module_of(function: Any) -> str:
     """The module by the name under which others import it; that of a script by its file: many are called __main__."""
     module = str(getattr(function, "__module__", ""))
-    main = sys.modules.get("__main__")
-    if module != "__main__" or main is None:
+    if module not in ("__main__", "__mp_main__"):  # the latter in a process that multiprocessing has spawned
         return module
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    place = getattr(inspect.unwrap(function), "__globals__", None) or vars(sys.modules.get(module, sys))
+    spec, file = place.get("__spec__"), place.get("__file__")
     return spec.name if spec is not None else os.path.abspath(file) if file else module
 
 

@@ -99,7 +99,7 @@ def in_scope(function: Any, make: Maker) -> Any:
 def _going_on(made: Any, scope: Scope) -> Any:
     if inspect.iscoroutine(made):
         return _awaited(made, scope)
-    if inspect.isgenerator(made):
+    if inspect.isgenerator(made) and not made.gi_code.co_flags & inspect.CO_ITERABLE_COROUTINE:
         return _iterated(made, scope)
     if inspect.isasyncgen(made):
         return _tracked_async_generator(lambda: made, lambda *_: scope)()
@@ -115,7 +115,7 @@ async def _awaited(made: Coroutine[Any, Any, Any], scope: Scope) -> Any:
 
 
 def _iterated(made: Generator[Any, Any, Any], scope: Scope) -> Generator[Any, Any, Any]:
-    return (yield from _Body(scope, made))
+    return (yield from _Body(scope, made, owns=False))
 
 
 def _tracked_async_generator(function: Any, make: Maker) -> Callable[..., AsyncGenerator[Any, Any]]:
@@ -166,10 +166,14 @@ def _said(name: str, ask: Callable[[Mapping[str, Any]], Any], arguments: Mapping
 
 
 class _Body(Iterator[Any]):
-    """A generator whose body runs in a scope. `yield from` it: what is sent and thrown reaches the generator."""
+    """A generator whose body runs in a scope. `yield from` it: what is sent and thrown reaches the generator.
 
-    def __init__(self, scope: Scope, generator: Generator[Any, Any, Any]) -> None:
+    owns: it ends with this; else others may have it, too.
+    """
+
+    def __init__(self, scope: Scope, generator: Generator[Any, Any, Any], *, owns: bool = True) -> None:
         self._generator = generator
+        self._owns = owns
         self._frame = self._inside = scopes.opened(scope)
 
     def __next__(self) -> Any:
@@ -185,7 +189,8 @@ class _Body(Iterator[Any]):
 
     def close(self) -> None:
         """Ends the body."""
-        self._step(self._generator.close)
+        if self._owns:
+            self._step(self._generator.close)
         self._frame.close(None)
 
     def _step(self, go: Callable[..., Any], *given: Any) -> Any:

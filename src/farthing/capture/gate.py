@@ -22,7 +22,7 @@ from farthing.budgets.reservation import Reservation
 from farthing.budgets.words import killed
 from farthing.capture.allowance import Allowance, allowance, with_model
 from farthing.capture.faults import FAULTS
-from farthing.capture.hosts import Target, may_be_batch, may_be_call
+from farthing.capture.hosts import Target, completes, may_be_batch
 from farthing.capture.later import LATER
 from farthing.capture.request import Asked, Json, read_request
 from farthing.errors import BudgetError, BudgetExceededError, LedgerError
@@ -114,21 +114,21 @@ class Gate:
         guard = self._tracker().guard
         who = self._who(dispatch)
         target = dispatch.target
-        if target.batch and not may_be_batch(target, _parsed(dispatch.outgoing.body)):
-            return None
-        guard.check_people(who)
-        in_block = any(around(dispatch.frame))
-        if not (self._any or guard.has_rules() or in_block):
-            return None
-        if target.batch:
-            self._ask_for_batch(dispatch)
-            return None
         body = _parsed(dispatch.outgoing.body)
         asked = dispatch.asked = read_request(body)
         allowed = allowance(body, target.url)
         named = dispatch.outgoing.model or asked.model or model_in_path(dispatch.outgoing.path)[0]
         model = named or next(iter(allowed.models), None)
-        if not (target.sure or model or may_be_call(target.url, body)):
+        is_batch = target.batch and may_be_batch(target, body)
+        is_call = not target.batch and (target.sure or (asked.is_call and model) or completes(target.url, body))
+        if not (is_batch or is_call):
+            return None
+        guard.check_people(who)
+        in_block = any(around(dispatch.frame))
+        if not (self._any or guard.has_rules() or in_block):
+            return None
+        if is_batch:
+            self._ask_for_batch(dispatch)
             return None
         provider = _provider(target)
         told = {"provider": provider, "context": allowed.context}

@@ -52,10 +52,8 @@ _ANYWHERE = re.compile(
 _ANY_MODEL = re.compile(r"/invocations$")
 """Endpoints of Databricks and SageMaker, where a model of any kind may stand: request or answer must prove the call."""
 
-_SHARED = re.compile(r"/messages$|/invocations$|/v\d\w*/chat$|/api/\w+$")
-"""Paths among them that other servers have too: of short messages, of chats with people, of models of any kind."""
-
-_TALK = frozenset({"messages", "message", "prompt", "input", "contents"})
+_COMPLETIONS = re.compile(r"/completions$|/serving-endpoints/[^/]+/invocations$")
+"""The paths among them at which servers of one model answer calls that name none."""
 
 _AT_HOME = re.compile(
     r"/(?:completions|responses|embeddings|messages|chat|complete|generate|embed|rerank|ocr|predictions|run/.+)$"
@@ -88,13 +86,12 @@ def may_be_batch(target: Target, body: Mapping[str, Any]) -> bool:
     return target.sure or not _BATCHED.isdisjoint(body)
 
 
-def may_be_call(url: str, body: Mapping[str, Any]) -> bool:
-    """Whether a request that names no model may yet be a call, by its host and path, on a host that nobody has named.
+def completes(url: str, body: Mapping[str, Any]) -> bool:
+    """Whether a request that names no model is a call all the same, on a host that nobody has named.
 
-    Only its answer will prove it, so whatever may be one is asked for; but a program's short messages, its own chat or
-    a classifier's rows are not what a budget is to stop.
+    No more is taken for one: a program's short messages and its own chat are not what a budget is to stop.
     """
-    return not _SHARED.search(url) or not _TALK.isdisjoint(body)
+    return bool(_COMPLETIONS.search(url)) and (isinstance(body.get("messages"), list) or "prompt" in body)
 
 
 class Hosts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from farthing.cli.frame import App, Guarded, pass_app, shared_options
-from farthing.cli.guarding import by_option, guard_of, reason_option
+from farthing.cli.guarding import by_option, guard_of, org_option, reason_option
 from farthing.reports.blocks import Page, Span
 from farthing.reports.budget_values import approval_json
 from farthing.reports.budgets import approvals_page, asked_whom
@@ -13,7 +13,7 @@ from farthing.reports.budgets import approvals_page, asked_whom
 
 @click.group(cls=Guarded, invoke_without_command=True)
 @click.option("--all", "everything", is_flag=True, help="Also those that were answered.")
-@click.option("--org", help="Only those of this organisation's accounts.")
+@org_option
 @shared_options
 @click.pass_context
 def approvals(ctx: click.Context, everything: bool, org: str | None) -> None:

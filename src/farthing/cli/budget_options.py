@@ -60,6 +60,16 @@ class Whole(click.ParamType[int]):
         return whole_number(value, param.opts[0] if param is not None else "N")
 
 
+def _names(ctx: click.Context, param: click.Parameter, given: str | None) -> tuple[str, ...] | None:
+    """`gpt-4o*,o3-mini` as names; '' is none."""
+    if given is None:
+        return None
+    names = tuple(filter(None, (name.strip() for name in given.split(","))))
+    if given and not names:
+        raise click.BadParameter(f"{given!r} names no model: name them as in gpt-4o*,o3-mini, or leave --models out")
+    return names
+
+
 def budget_options(function: Decorated) -> Decorated:
     """A budget as SCOPE and options."""
     for decorate in reversed((
@@ -77,7 +87,8 @@ def budget_options(function: Decorated) -> Decorated:
                      help="What becomes of calls whose price nobody knows. Default: deny."),
         click.option("--thresholds", metavar="PERCENTS",
                      help="Percents of the limit at which an alert is raised. Default: 80,100."),
-        click.option("--models", metavar="NAMES", help="The only models that may be called, e.g. gpt-4o*,o3-mini."),
+        click.option("--models", metavar="NAMES", callback=_names,
+                     help="The only models that may be called, e.g. gpt-4o*,o3-mini; '' for all."),
         click.option("--name", help="Its name. Default: made of scope, unit and window."),
         click.option("--owner", help="Who answers for it; '' for nobody."),
         click.option("--critical/--ordinary", default=None,
@@ -171,8 +182,6 @@ def _limits_nothing(guard: Guard, scope: str | None, org: str | None) -> str:
 def _said(given: dict[str, Any]) -> dict[str, Any]:
     """The options that were said, as `make_budget` has them; without scope, limit, window and name."""
     words = {name: given[name] for name in (*_KEPT, "org") if given[name] is not None}
-    if "models" in words:
-        words["models"] = tuple(filter(None, (name.strip() for name in words["models"].split(","))))
     if "thresholds" in words:
         words["thresholds"] = shares(words["thresholds"])
     if "owner" in words:

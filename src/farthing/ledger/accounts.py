@@ -11,7 +11,7 @@ from farthing.event import now_us
 from farthing.ledger import audit, controls, holds, plans, policies
 from farthing.ledger.alerts import Alert, Listener
 from farthing.ledger.audit import Audit
-from farthing.ledger.beside import keep_beside, place_beside
+from farthing.ledger.beside import keep_beside, read_beside
 from farthing.ledger.controls import Control, Controls
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Conflict, DueFirst, Hold, State
@@ -33,6 +33,7 @@ class Accounts:
         """path: of the ledger's file, if it has one."""
         self._writer = writer
         self._path = path
+        self._compared = False
         self._reads = reads
         self.fresh()
         self.on_alert(_log)
@@ -71,9 +72,15 @@ class Accounts:
         if generation != self._rules[0]:
             rows = self._read(ACTIVE)
             self._rules = (generation, Rules(map(rule_of, rows)))
-            if rows and self._path is not None and not place_beside(self._path).exists():
-                self._writer.transact(keep_beside)  # set by an earlier version, or restored from a backup
+        if not self._compared:
+            self._compare(generation)
         return self._rules[1]
+
+    def _compare(self, generation: str) -> None:
+        """Puts right what is kept beside the ledger, where that is of another one: of before, or restored here."""
+        self._compared = True
+        if self._path is not None and (read_beside(self._path)[0] or "0") != generation:
+            self._writer.transact(keep_beside)
 
     def known_rules(self) -> Rules:
         """The active budgets as last read: for when the ledger is out of reach."""
@@ -213,10 +220,10 @@ class Accounts:
 
         self._writer.transact(work)
 
-    def reset(self, name: str, org: str, note: str, at_us: int | None = None) -> int:
+    def reset(self, name: str, org: str, note: str, at_us: int | None = None, *, held: bool = False) -> int:
         """Gives the accounts of a budget their whole limit again in their present window, as entries; how many."""
         book, at = self._writer.book, now_us() if at_us is None else at_us
-        return self._writer.transact(lambda db: policies.reset(db, book, name, org, note, at))
+        return self._writer.transact(lambda db: policies.reset(db, book, name, org, note, at, held=held))
 
     def grant(self, account: int, amount: int, note: str) -> None:
         """Lets an account come to so much more in its window; the entry says why. What was spent stays as it is."""

@@ -21,8 +21,8 @@ class Alert:
     """A rule that fired for an account, told once per window and limit. Amounts are in the budget's unit.
 
     rule   `threshold:0.8`: so much of the limit is spent; `denied:<why>`: a hard budget refused a call;
-           `downgraded:<why>`: it named another model to call instead; `would_deny:<why>`: a soft or shadow budget let
-           one pass; why is limit, call, unpriced or model;
+           `downgraded:<why>`: it named another model to call instead (never for unpriced); `would_deny:<why>`: a soft
+           or shadow budget let one pass; why is limit, call, unpriced or model;
            `over:call`: a call came to more than one may; each such call is told, but of many at once the first
     org    whose account it is
     times  how often it fired in this window; at_us: when first; last_us: when last
@@ -57,6 +57,8 @@ class Alert:
         if kind == "over":
             return f"a call came to {asked}, above {most}"
         call = f"a call to {self.model}" if self.model else "a call"
+        if kind == "downgraded" and what == "model":
+            return f"{call} was to go to another model: that model is not allowed"
         if kind == "downgraded":
             return f"{call} was to go to a cheaper model: {spent}, {asked} asked for"
         did = "was refused" if kind == "denied" else "was let pass that does not fit"

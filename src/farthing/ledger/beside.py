@@ -10,7 +10,7 @@ from pathlib import Path
 
 from farthing.errors import InputError
 from farthing.ledger.engine import Database
-from farthing.ledger.sheet import ACTIVE
+from farthing.ledger.sheet import ACTIVE, GENERATION
 from farthing.policy import Budget
 
 LOG = logging.getLogger("farthing.budgets")
@@ -29,7 +29,8 @@ def keep_beside(database: Database) -> None:
     if database.path == ":memory:":
         return
     place = place_beside(database.path)
-    text = json.dumps([json.loads(row[5]) for row in database.rows(ACTIVE)], indent=1)
+    budgets = [json.loads(row[5]) for row in database.rows(ACTIVE)]
+    text = json.dumps({"generation": database.rows(GENERATION)[0][0], "budgets": budgets}, indent=1)
     try:
         handle, fresh = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}-")
         with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -40,10 +41,10 @@ def keep_beside(database: Database) -> None:
         LOG.warning(words, place, error.strerror or error)
 
 
-def read_beside(path: str) -> list[Budget]:
-    """The budgets that were last kept beside a ledger's file; none where there is no such file, or not a whole one."""
+def read_beside(path: str) -> tuple[str | None, list[Budget]]:
+    """(the generation, the budgets) last kept beside a ledger's file; None and none without a file, or a whole one."""
     try:
-        rows = json.loads(place_beside(path).read_text(encoding="ascii"))
-        return [Budget.from_json(json.dumps(one)) for one in rows]
-    except (OSError, ValueError, TypeError, AttributeError, InputError):
-        return []
+        said = json.loads(place_beside(path).read_text(encoding="ascii"))
+        return str(said["generation"]), [Budget.from_json(json.dumps(one)) for one in said["budgets"]]
+    except (OSError, ValueError, TypeError, LookupError, InputError):
+        return None, []

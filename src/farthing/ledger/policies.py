@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -120,7 +121,6 @@ def put(database: Database, book: Book, budget: Budget, by: str | None, reason: 
         )[0]
     version = _append(database, (now_us, budget.org, budget.name, "set", series, seen, latest, policy, by, reason))
     book.change(database)
-    keep_beside(database)
     if series is None and budget.limit is not None and budget.window != "call":
         rule = next(rule for rule in book.rules.all if rule.series == version)
         sheet = Sheet(database, book, now_us)
@@ -130,6 +130,7 @@ def put(database: Database, book: Book, budget: Budget, by: str | None, reason: 
                 sheet.open(rule, key, span, amount)
         _take_in_holds(sheet, rule)
         sheet.flush("open", note=f"budget {budget.name!r} of {budget.org}")
+    keep_beside(database)
     return "added" if old is None else "changed"
 
 
@@ -193,12 +194,15 @@ def grants(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[Version]:
         return []
     found = []
     for at_us, granted, key, version, policy, note in rows(_GRANTS):
-        budget = Budget.from_json(policy)
-        more = f"{budget.amount_text(int(granted))} more for {Rule(budget).place(key)}: {note}"
-        found.append(Version(version=version, at_us=at_us, action="granted", budget=budget, by=None, reason=more))
+        budget, who, said = Budget.from_json(policy), None, note
+        if (told := _BY.fullmatch(note)) is not None:
+            who, said = told[1] if told[1] != "somebody" else None, told[2]
+        more = f"{budget.amount_text(int(granted))} more for {Rule(budget).place(key)}: {said}"
+        found.append(Version(version=version, at_us=at_us, action="granted", budget=budget, by=who, reason=more))
     return found
 
 
+_BY = re.compile(r"(?:reset )?by (.+?): (.*)", re.DOTALL)
 _GRANTS = """
 SELECT e.at_us, m.value ->> 3, a.key, b.version, b.policy, e.note
 FROM entries e JOIN json_each(e.moves) m JOIN accounts a ON a.id = m.value ->> 0 JOIN budgets b ON b.series = a.series
@@ -329,11 +333,11 @@ def grant_to(database: Database, book: Book, account: int, amount: int, note: st
     book.change(database)  # its thresholds lie elsewhere now
 
 
-def reset(database: Database, book: Book, name: str, org: str, note: str, now_us: int) -> int:
-    """Give the accounts of a budget their whole limit again: what is spent and held counts as of before. How many."""
+def reset(database: Database, book: Book, name: str, org: str, note: str, now_us: int, *, held: bool) -> int:
+    """Give the accounts of a budget their limit again, as if nothing were spent, nor held if so asked. How many."""
     done = 0
     for one in standings(database, book.current(database), now_us):
-        used = one.posted + one.reserved
+        used = one.posted + one.reserved * held
         if (one.budget.name, one.budget.org) == (name, org) and one.account is not None and used > one.granted:
             grant_to(database, book, one.account, used - one.granted, note, now_us)
             done += 1
