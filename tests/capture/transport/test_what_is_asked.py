@@ -12,6 +12,7 @@ import pytest
 import farthing
 from farthing import AgentPausedError, BudgetExceededError, TaskKilledError
 from farthing.capture import transport
+from farthing.errors import BudgetUnavailable, LedgerUnavailable
 
 httpx = pytest.importorskip("httpx", reason="SDK MISSING: httpx")
 
@@ -269,6 +270,22 @@ def test_a_batch_is_not_made_where_no_call_may_be(
     assert len(replay.seen) == 2
     transport.flush()
     assert {event.source for event in meter.events} == {"record"} and posted(meter)[1] == 0
+
+
+def test_a_batch_is_not_made_where_a_hard_budget_cannot_be_asked(
+    replay: Any, metered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As no call is."""
+    guard = metered("openai").tracker.guard
+    guard.set(usd=100)
+
+    def gone(ask: Any) -> Any:
+        raise LedgerUnavailable("gone")
+
+    monkeypatch.setattr(guard.accounts, "refusals", gone)
+    with pytest.raises(BudgetUnavailable):
+        httpx.post(f"{replay.url}/v1/batches", json=BATCH)
+    assert replay.seen == []
 
 
 def test_other_batches_pass(replay: Any, metered: Any) -> None:
