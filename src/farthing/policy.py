@@ -199,7 +199,7 @@ def make_budget(
     limit = None if given is None else money(given, "usd") if unit == "usd" else count_of(given, unit)
     words = ",".join(f"{key}={value}" for key, value in sorted(covered.items())) or "everything"
     return Budget(
-        name=name or f"{words} {'models' if limit is None else unit} per {per}",
+        name=f"{words} {'models' if limit is None else unit} per {per}" if name is None else name,
         limit=limit,
         unit=unit,
         scope=covered,

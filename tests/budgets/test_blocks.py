@@ -210,6 +210,21 @@ def test_another_budget_that_is_full_keeps_no_function_from_being_run(tracker: C
     assert works() == "free"
 
 
+def test_a_block_judges_the_model_that_is_called(tracker: CostTracker, guard: Guard) -> None:
+    """Where a full budget sends the call to a cheaper model, a block has to have room for that one alone."""
+    guard.set("model=dear", usd="0.10", per="day", on_exceed="downgrade:cheap")
+    with farthing.budget(usd="0.001") as block:
+        with pytest.raises(BudgetExceededError, match="this block"):
+            guard.reserve("dear", input_tokens=900, max_tokens=0)
+        tracker.record("cheap", 100, 0)
+    tracker.record("dear", 1000, 0)
+    with block:
+        assert guard.reserve("dear", input_tokens=900, max_tokens=0).model == "cheap"
+        with pytest.raises(BudgetExceededError, match="this block"):
+            guard.reserve("dear", input_tokens=900, max_tokens=0)
+    assert guard.status()[0].reserved == 0
+
+
 def test_a_script_names_its_functions_by_its_file(tmp_path: Path) -> None:
     """Two scripts with a function of the same name share no budget; a module run as a script is the module."""
     (tmp_path / "pk").mkdir()

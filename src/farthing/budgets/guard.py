@@ -268,9 +268,15 @@ class Guard(Desk):
         passed = False
         try:
             for block in blocks:
-                block.hold(expected.amounts, model)
+                try:
+                    block.hold(expected.amounts, model)
+                except BudgetExceededError:
+                    answer = self._sent_elsewhere(ask, covering, accounts)
+                    if answer is None:
+                        raise
+                    break
                 held.append(block)
-            if covering:
+            if covering and answer is None:
                 answer = _unlisted(covering, asked) or self._answer(
                     None if accounts is None else accounts.reserve, ask, covering
                 )
@@ -291,6 +297,17 @@ class Guard(Desk):
             return self._reserve(other, {**asked, **changed}, who, frame, tries - 1)
         gone = answer.state == "dispatched" if answer is not None else ask.gone
         return Reservation(self, subject, at_us, expected, Held(ask.key, tuple(held), answer is not None, gone), frame)
+
+    def _sent_elsewhere(
+        self, ask: Ask, covering: list[tuple[Rule, str]], accounts: Accounts | None
+    ) -> tuple[Refusal, ...] | None:
+        """The refusals of hard budgets that send the call to a cheaper model, which a full block may have room for."""
+        if accounts is None or not any(rule.budget.on_exceed.startswith("downgrade:") for rule, _ in covering):
+            return None
+        answer = self._answer(accounts.refusals, ask, covering, holds=False)
+        refusals = () if answer is None or isinstance(answer, Hold) else answer
+        hard = [refusal.budget.on_exceed for refusal in refusals if refusal.budget.mode == "hard"]
+        return refusals if hard and all(way.startswith("downgrade:") for way in hard) else None
 
     def _ask(self, subject: Subject, expected: Expected, asked: dict[str, Any], at_us: int) -> Ask:
         key = asked.get("key")
