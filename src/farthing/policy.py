@@ -114,7 +114,8 @@ class Budget:
     @property
     def shape(self) -> str:
         """What of it decides which calls it counts, and how: while this stays, its accounts do."""
-        return json.dumps([self.org, sorted(self.scope.items()), self.unit, self.window, self.tz])
+        counts = self.unit if self.limit is not None else None
+        return json.dumps([self.org, sorted(self.scope.items()), counts, self.window, self.tz])
 
     def amount_text(self, amount: int) -> str:
         """An amount in words: `$1.25`, `12,000 tokens`."""
@@ -312,8 +313,8 @@ class Rule:
         return tuple((share, int(-(-Fraction(share) * limit // 1))) for share in sorted(self.budget.thresholds))
 
     def allows(self, model: str) -> bool:
-        """Whether the list of models has this one, or there is no list."""
-        return not self.budget.models or any(named(pattern, model) for pattern in self.budget.models)
+        """Whether the list of models has this one, or there is no list. '' is whichever the call may name."""
+        return not model or not self.budget.models or any(named(pattern, model) for pattern in self.budget.models)
 
     def place(self, key: str) -> str:
         """The account's scope in words, `*` replaced by whom it is."""

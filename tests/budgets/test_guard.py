@@ -493,7 +493,7 @@ def test_budgets_are_kept_beside_a_ledger_that_has_none_kept(tmp_path: Path) -> 
     place_beside(str(path)).unlink()
     with open_ledger(path) as store:
         store.accounts.rules()
-    assert read_beside(str(path))[1] == [budget]
+    assert read_beside(str(path)) == [budget]
     assert place_beside(str(path)).stat().st_mode & 0o777 == 0o600
 
 

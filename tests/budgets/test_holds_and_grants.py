@@ -354,7 +354,7 @@ def test_what_is_kept_beside_is_of_the_ledger_that_is_there(tmp_path: Path) -> N
     place_beside(str(restored)).write_text(place_beside(str(path)).read_text())
     with open_ledger(restored) as store:
         store.accounts.rules()
-    assert [budget.scope_text for budget in read_beside(str(restored))[1]] == ["agent=a"]
+    assert [budget.scope_text for budget in read_beside(str(restored))] == ["agent=a"]
 
 
 def test_a_budget_that_cannot_be_opened_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,7 +370,7 @@ def test_a_budget_that_cannot_be_opened_is_not_kept(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(policies, "spent", fails)
         with pytest.raises(LedgerUnavailable):
             guard.set("agent=z", usd=1)
-        assert read_beside(str(path))[1] == [budget]
+        assert read_beside(str(path)) == [budget]
 
 
 def test_a_budget_that_an_earlier_version_kept_can_be_removed(guard: Guard) -> None:
@@ -390,3 +390,36 @@ def test_a_model_to_call_instead_of_one_that_is_not_listed(guard: Guard) -> None
         "downgraded:model",
         "a call to dear was to go to another model: that model is not allowed",
     )
+
+
+def test_a_limit_given_to_a_list_of_models_opens_with_what_is_spent(tracker: CostTracker, guard: Guard) -> None:
+    """Calls made and calls under way count, as for any new budget."""
+    guard.set("agent=a", models=["cheap"], name="x")
+    for _ in range(3):
+        tracker.record("cheap", 10, 0, agent="a")
+    hold = guard.reserve("cheap", input_tokens=1, max_tokens=1, agent="a", gone=True)
+    guard.set("agent=a", calls=5, models=["cheap"], name="x")
+    (stand,) = guard.status()
+    assert (stand.posted, stand.reserved) == (3, 1)
+    hold.settle(usd=0)
+
+
+def test_what_is_exhausted_is_so_with_a_list_of_models_too(tracker: CostTracker, guard: Guard) -> None:
+    """Whichever model a call may name, nothing is left; and where one call may come to nothing, none may be made."""
+    guard.set("agent=a", usd=1, models=["cheap"], name="x")
+    assert guard.exhausted(agent="a") is None
+    tracker.record("cheap", 2_000_000, 0, agent="a")
+    assert guard.exhausted(agent="a") is not None
+    guard.set("agent=b", usd=0, per="call")
+    assert guard.exhausted(agent="b") is not None
+
+
+def test_what_is_kept_beside_another_ledger_is_not_this_ones(tmp_path: Path) -> None:
+    """However often the budgets of each were changed."""
+    for name in ("a", "b"):
+        with open_ledger(tmp_path / f"{name}.db") as store:
+            Guard(lambda: store).set(f"agent={name}", usd=1)
+    place_beside(str(tmp_path / "a.db")).replace(place_beside(str(tmp_path / "b.db")))
+    with open_ledger(tmp_path / "b.db") as store:
+        store.accounts.rules()
+    assert [budget.scope_text for budget in read_beside(str(tmp_path / "b.db"))] == ["agent=b"]

@@ -113,3 +113,52 @@ def test_two_spellings_with_accounts_of_their_own_become_one(tmp_path: Path) -> 
         assert not store.accounts.audit().mismatches
         assert store.forget("ann@x.org", "Ann").events == 2  # their callers knew the names
         assert not store.accounts.audit().mismatches
+
+
+def test_a_call_recorded_amid_the_forgetting(tmp_path: Path) -> None:
+    """It is renamed with the accounts, so that these are what the events say."""
+    path = tmp_path / "ledger.db"
+    with CostTracker(path) as tracker:
+        tracker.guard.set("user=*", usd=10, per="month")
+        tracker.record("gpt-4o", 100_000, 0, user="ann")
+
+        def amid(name: str) -> None:
+            if name == "hot rows":
+                tracker.record("gpt-4o", 200_000, 0, user="ann")
+
+        found = forget(str(path), ["ann"], step=amid)
+        assert found.events == 2
+        assert {event.attribution.user for event in tracker.ledger.events()} == {found.label}
+        assert tracker.guard.accounts.audit().holds_true
+
+
+def test_a_forgetting_that_ended_early_goes_on_with_its_label(tmp_path: Path) -> None:
+    """What was renamed and what will be have one name; nothing of it is kept when all is done."""
+    path = tmp_path / "ledger.db"
+    with CostTracker(path) as tracker:
+        tracker.guard.set("user=*", usd=10, per="month")
+        tracker.record("gpt-4o", 100_000, 0, user="zoe-7")
+
+        def killed(name: str) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            forget(str(path), ["zoe-7"], step=killed)
+        (event,) = tracker.ledger.events()
+        assert forget(str(path), ["zoe-7"]).label == event.attribution.user
+        assert tracker.guard.accounts.audit().holds_true
+        tracker.record("gpt-4o", 100_000, 0, user="zoe-7")
+        assert forget(str(path), ["zoe-7"]).label != event.attribution.user
+    assert b"zoe-7" not in path.read_bytes()
+
+
+def test_a_name_inside_a_value_of_metadata_leaves_the_accounts_too(tmp_path: Path) -> None:
+    """As it leaves the events."""
+    path = tmp_path / "ledger.db"
+    with CostTracker(path) as tracker:
+        tracker.guard.set("metadata.k=*", usd=10, per="month")
+        for value in (["ann", "bob"], {"ann": 1}):
+            tracker.record("gpt-4o", 100_000, 0, metadata={"k": value})
+        forget(str(path), ["ann"])
+        assert tracker.guard.accounts.audit().holds_true
+        assert not any("ann" in one.place for one in tracker.guard.status())

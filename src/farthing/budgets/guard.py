@@ -197,7 +197,7 @@ class Guard(Desk):
 
         among: names of budgets, where only these are meant. BudgetUnavailable: a hard one cannot be asked.
         """
-        subject = Subject(self._attributed(who, scopes.here()), None, NO_MODEL)
+        subject = Subject(self._attributed(who, scopes.here()), None, "")
         covering, accounts = self._covering(subject)
         covering = [pair for pair in covering if among is None or pair[0].budget.name in among]
         if not covering:
@@ -206,7 +206,7 @@ class Guard(Desk):
         ask = Ask("", subject, Amounts(1, 1, 1), at_us, at_us)
         found = self._answer(None if accounts is None else accounts.refusals, ask, covering, holds=False)
         refusals = () if found is None or isinstance(found, Hold) else found
-        spent = [r for r in refusals if r.why == "limit" and r.budget.mode == "hard"]
+        spent = [r for r in refusals if r.why in ("limit", "call") and r.budget.mode == "hard"]
         spent = [r for r in spent if among is None or r.budget.name in among]
         return exceeded([spent[0]._replace(requested=0)]) if spent else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from farthing.ledger.alerts import Alert, Listener
 from farthing.ledger.audit import Audit
 from farthing.ledger.beside import keep_beside, read_beside
 from farthing.ledger.controls import Control, Controls
+from farthing.ledger.duck import FileGone
 from farthing.ledger.engine import Database
 from farthing.ledger.holds import Ask, Conflict, DueFirst, Hold, State
 from farthing.ledger.policies import Approval, Change, Standing, Version
@@ -24,6 +26,7 @@ from farthing.ledger.writer import Writer, no_text
 from farthing.policy import Budget, Refusal, Rule, Rules, Subject
 
 LOG = logging.getLogger("farthing.budgets")
+_TRIES = 3
 
 
 class Accounts:
@@ -73,13 +76,13 @@ class Accounts:
             rows = self._read(ACTIVE)
             self._rules = (generation, Rules(map(rule_of, rows)))
         if not self._compared:
-            self._compare(generation)
+            self._compare([rule.budget for rule in self._rules[1].all])
         return self._rules[1]
 
-    def _compare(self, generation: str) -> None:
-        """Puts right what is kept beside the ledger, where that is of another one: of before, or restored here."""
+    def _compare(self, budgets: list[Budget]) -> None:
+        """Puts right what is kept beside the ledger, where that is another one's: of before, or restored here."""
         self._compared = True
-        if self._path is not None and (read_beside(self._path)[0] or "0") != generation:
+        if self._path is not None and read_beside(self._path) != budgets:
             self._writer.transact(keep_beside)
 
     def known_rules(self) -> Rules:
@@ -257,6 +260,9 @@ class Accounts:
 
     def audit(self) -> Audit:
         """Whether accounts = entries = events, and holds = reserved, at one moment. Others write meanwhile."""
+        for _ in range(_TRIES):
+            with contextlib.suppress(FileGone):  # replaced meanwhile, by who forgets a person
+                return self._reads().moment(audit.audit)
         return self._reads().moment(audit.audit)
 
     def covering(self, subject: Subject) -> list[tuple[Rule, str]]:

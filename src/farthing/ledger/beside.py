@@ -10,7 +10,7 @@ from pathlib import Path
 
 from farthing.errors import InputError
 from farthing.ledger.engine import Database
-from farthing.ledger.sheet import ACTIVE, GENERATION
+from farthing.ledger.sheet import ACTIVE
 from farthing.policy import Budget
 
 LOG = logging.getLogger("farthing.budgets")
@@ -18,7 +18,7 @@ LOG = logging.getLogger("farthing.budgets")
 
 def place_beside(path: str) -> Path:
     """The file of the budgets of a ledger's file."""
-    return Path(path + ".budgets")
+    return Path(os.path.realpath(path) + ".budgets")
 
 
 def keep_beside(database: Database) -> None:
@@ -29,8 +29,7 @@ def keep_beside(database: Database) -> None:
     if database.path == ":memory:":
         return
     place = place_beside(database.path)
-    budgets = [json.loads(row[5]) for row in database.rows(ACTIVE)]
-    text = json.dumps({"generation": database.rows(GENERATION)[0][0], "budgets": budgets}, indent=1)
+    text = json.dumps([json.loads(row[5]) for row in database.rows(ACTIVE)], indent=1)
     try:
         handle, fresh = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}-")
         with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -41,10 +40,10 @@ def keep_beside(database: Database) -> None:
         LOG.warning(words, place, error.strerror or error)
 
 
-def read_beside(path: str) -> tuple[str | None, list[Budget]]:
-    """(the generation, the budgets) last kept beside a ledger's file; None and none without a file, or a whole one."""
+def read_beside(path: str) -> list[Budget]:
+    """The budgets that were last kept beside a ledger's file; none where there is no such file, or not a whole one."""
     try:
-        said = json.loads(place_beside(path).read_text(encoding="ascii"))
-        return str(said["generation"]), [Budget.from_json(json.dumps(one)) for one in said["budgets"]]
-    except (OSError, ValueError, TypeError, LookupError, InputError):
-        return None, []
+        rows = json.loads(place_beside(path).read_text(encoding="ascii"))
+        return [Budget.from_json(json.dumps(one)) for one in rows]
+    except (OSError, ValueError, TypeError, AttributeError, InputError):
+        return []

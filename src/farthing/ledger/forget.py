@@ -51,10 +51,11 @@ def forget(path: str, users: Sequence[str], org: str | None = None, *, step: Ste
     names = [name for name in dict.fromkeys(users) if name]
     if not names:
         raise InputError("name the user to forget")
-    label = f"forgotten-{secrets.token_hex(6)}"
     with own(path) as database:
         known = look(database.rows, nothing(path))
-        events = _hot(database, names, org, label)
+        with database.transaction():
+            label = _label(database, names, org)
+            events = _hot(database, names, org, label)
         step("hot rows")
         rewritten = 0
         for segment in known.segments:
@@ -62,31 +63,47 @@ def forget(path: str, users: Sequence[str], org: str | None = None, *, step: Ste
                 changed = _segment(database, known, segment, names, label, step)
                 events += changed
                 rewritten += bool(changed)
-        others = _others(database, names, org, label)
+        late, others = _others(database, names, org, label)
+        events += late
         sweep(database, folder_of(path), grace_s=0.0)
         _leave_no_trace(database)
     return Forgotten(label=label, events=events, segments=rewritten, others=others)
 
 
+_MARK = "forgetting"
+
+
+def _label(database: Database, names: Sequence[str], org: str | None) -> str:
+    """What is to stand for the person: what stands already, where that was begun and has ended early."""
+    asked = [sorted(names), org]
+    for (text,) in database.rows("SELECT value FROM ledger_meta WHERE key = ?", (_MARK,)):
+        label, *begun = json.loads(text)
+        if begun == asked:
+            return str(label)
+    label = f"forgotten-{secrets.token_hex(6)}"
+    database.execute("INSERT OR REPLACE INTO ledger_meta VALUES (?, ?)", (_MARK, json.dumps([label, *asked])))
+    return label
+
+
 def _hot(database: Database, names: Sequence[str], org: str | None, label: str) -> int:
+    """How many rows of the table named the person. Inside a transaction."""
     marks = ", ".join("?" * len(names))
     of_org, values = (" AND org = ?", [org]) if org is not None else ("", [])
     naming = " OR ".join(["instr(metadata, ?) > 0"] * len(names))
     quoted = [json.dumps(name, ensure_ascii=False) for name in names]
-    with database.transaction():
-        found = database.rows(
-            f'SELECT seq, "user", metadata FROM events WHERE ("user" IN ({marks}) OR {naming}){of_org}',
-            [*names, *quoted, *values],
-        )
-        changed = [
-            (label if user in names else user, new, seq)
-            for seq, user, metadata in found
-            if (new := scrubbed(metadata, names, label)) != metadata or user in names
-        ]
-        if changed:
-            with door_open(database):
-                database.many('UPDATE events SET "user" = ?, metadata = ? WHERE seq = ?', changed)
-            enlist(database, ())  # readers have rows of before
+    found = database.rows(
+        f'SELECT seq, "user", metadata FROM events WHERE ("user" IN ({marks}) OR {naming}){of_org}',
+        [*names, *quoted, *values],
+    )
+    changed = [
+        (label if user in names else user, new, seq)
+        for seq, user, metadata in found
+        if (new := scrubbed(metadata, names, label)) != metadata or user in names
+    ]
+    if changed:
+        with door_open(database):
+            database.many('UPDATE events SET "user" = ?, metadata = ? WHERE seq = ?', changed)
+        enlist(database, ())  # readers have rows of before
     return len(changed)
 
 
@@ -139,53 +156,65 @@ def _pairs(texts: Sequence[str], change: Callable[[str], str | None]) -> Any:
     return duck.batch({"old": ("text", texts), "new": ("text", [change(text) for text in texts])})
 
 
-def _others(database: Database, names: Sequence[str], org: str | None, label: str) -> int:
-    """Names of accounts and budgets, and what holds and alerts say of a call. Whoever knows budgets reads them anew."""
-    with database.transaction(), door_open(database):
-        fields = {
-            series: key_fields(Budget.from_json(policy))
-            for series, policy in database.rows("SELECT series, policy FROM budgets")
-        }
+def _others(database: Database, names: Sequence[str], org: str | None, label: str) -> tuple[int, int]:
+    """(rows, names of accounts and budgets and what holds and alerts say of a call) that named the person.
 
-        def of_key(text: str, series: int) -> str:
-            return _key(text, fields.get(series, ()), names, org, label)
-
-        def of_text(text: str, _series: int) -> str:
-            return _told(text, names, label)
-
-        def of_call(text: str, _series: int) -> str:
-            return _call(text, names, label)
-
-        ours = "SELECT series FROM budgets WHERE org IN (?1, '*')"
-        of_account = f"(SELECT id FROM accounts WHERE series IN ({ours}))"
-        done = _budgets(database, names, org, label)
-        found = database.rows(f"SELECT id, series, key FROM accounts WHERE ?1 IS NULL OR series IN ({ours})", (org,))
-        renamed = [(id_, series, new) for id_, series, key in found if (new := of_key(key, series)) != key]
-        done += _rename_accounts(database, renamed)
-        found = database.rows(f"SELECT seq, series, key FROM alerts WHERE ?1 IS NULL OR series IN ({ours})", (org,))
-        renamed = [(seq, series, new) for seq, series, key in found if (new := of_key(key, series)) != key]
-        done += _rename_alerts(database, renamed)
-        for table, column, change, where in (
-            ("alerts", "facts", of_text, f"series IN ({ours})"),
-            ("approvals", "facts", of_text, f"account IN {of_account}"),
-            ("entries", "note", of_text, f"json_extract(moves, '$[0][0]') IN {of_account}"),
-            ("holds", "call", of_call, "org = ?1"),
-            ("ended_holds", "call", of_call, "org = ?1"),
-        ):
-            there = dict(database.rows(f"SELECT name, pk FROM pragma_table_info('{table}')"))
-            keys = [name for name, place in there.items() if place]
-            found = database.rows(
-                f"SELECT {column}, {'series' if 'series' in there else 0}, {', '.join(keys)} FROM {table}"
-                f" WHERE {column} IS NOT NULL AND (?1 IS NULL OR {where})",
-                (org,),
-            )
-            changed = [(new, *row) for text, series, *row in found if (new := change(text, series)) != text]
-            here = " AND ".join(f"{key} = ?" for key in keys)
-            database.many(f"UPDATE {table} SET {column} = ? WHERE {here}", changed)
-            done += len(changed)
+    The rows are those that came since the others were renamed: with them accounts are what events say, all in one
+    transaction. Whoever knows budgets reads them anew.
+    """
+    with database.transaction():
+        late = _hot(database, names, org, label)
+        with door_open(database):
+            done = _renamed_elsewhere(database, names, org, label)
         if done:
             database.execute(BUMP)
             keep_beside(database)
+        database.execute("DELETE FROM ledger_meta WHERE key = ?", (_MARK,))
+    return late, done
+
+
+def _renamed_elsewhere(database: Database, names: Sequence[str], org: str | None, label: str) -> int:
+    fields = {
+        series: key_fields(Budget.from_json(policy))
+        for series, policy in database.rows("SELECT series, policy FROM budgets")
+    }
+
+    def of_key(text: str, series: int) -> str:
+        return _key(text, fields.get(series, ()), names, org, label)
+
+    def of_text(text: str, _series: int) -> str:
+        return _told(text, names, label)
+
+    def of_call(text: str, _series: int) -> str:
+        return _call(text, names, label)
+
+    ours = "SELECT series FROM budgets WHERE org IN (?1, '*')"
+    of_account = f"(SELECT id FROM accounts WHERE series IN ({ours}))"
+    done = _budgets(database, names, org, label)
+    found = database.rows(f"SELECT id, series, key FROM accounts WHERE ?1 IS NULL OR series IN ({ours})", (org,))
+    renamed = [(id_, series, new) for id_, series, key in found if (new := of_key(key, series)) != key]
+    done += _rename_accounts(database, renamed)
+    found = database.rows(f"SELECT seq, series, key FROM alerts WHERE ?1 IS NULL OR series IN ({ours})", (org,))
+    renamed = [(seq, series, new) for seq, series, key in found if (new := of_key(key, series)) != key]
+    done += _rename_alerts(database, renamed)
+    for table, column, change, where in (
+        ("alerts", "facts", of_text, f"series IN ({ours})"),
+        ("approvals", "facts", of_text, f"account IN {of_account}"),
+        ("entries", "note", of_text, f"json_extract(moves, '$[0][0]') IN {of_account}"),
+        ("holds", "call", of_call, "org = ?1"),
+        ("ended_holds", "call", of_call, "org = ?1"),
+    ):
+        there = dict(database.rows(f"SELECT name, pk FROM pragma_table_info('{table}')"))
+        keys = [name for name, place in there.items() if place]
+        found = database.rows(
+            f"SELECT {column}, {'series' if 'series' in there else 0}, {', '.join(keys)} FROM {table}"
+            f" WHERE {column} IS NOT NULL AND (?1 IS NULL OR {where})",
+            (org,),
+        )
+        changed = [(new, *row) for text, series, *row in found if (new := change(text, series)) != text]
+        here = " AND ".join(f"{key} = ?" for key in keys)
+        database.many(f"UPDATE {table} SET {column} = ? WHERE {here}", changed)
+        done += len(changed)
     return done
 
 
@@ -221,12 +250,11 @@ def _rename_accounts(database: Database, renamed: _Renamed) -> int:
 
 def _redirect(database: Database, table: str, keys: Sequence[str], into: Mapping[int, int]) -> None:
     """Let the moves of a table's rows name the accounts that others were added to, each account once in a row."""
-    marks = ", ".join("?" * len(into))
     changed = []
     for moves, *row in database.rows(
         f"SELECT moves, {', '.join(keys)} FROM {table}"
-        f" WHERE EXISTS (SELECT 1 FROM json_each(moves) m WHERE m.value ->> 0 IN ({marks}))",
-        list(into),
+        f" WHERE EXISTS (SELECT 1 FROM json_each(moves) m WHERE m.value ->> 0 IN (SELECT value FROM json_each(?)))",
+        (json.dumps(list(into)),),
     ):
         sums: dict[int, list[int]] = {}
         for account, *amounts in json.loads(moves):
@@ -288,10 +316,16 @@ def _key(text: str, fields: Sequence[str], names: Sequence[str], org: str | None
 
 def _renamed(of: dict[str, Any], names: Sequence[str], label: str) -> dict[str, Any]:
     """Fields with the person's name replaced where it is a person's: as user, and in metadata, as in the events."""
-    return {
-        field: label if value in names and (field == "user" or field.startswith("metadata.")) else value
-        for field, value in of.items()
-    }
+
+    def of_person(field: str, value: Any) -> Any:
+        if field != "user" and not field.startswith("metadata."):
+            return value
+        if value in names:
+            return label
+        inside = field != "user" and isinstance(value, str) and value[:1] in ("[", "{")
+        return scrubbed(value, names, label) if inside else value
+
+    return {field: of_person(field, value) for field, value in of.items()}
 
 
 def _call(text: str, names: Sequence[str], label: str) -> str:

@@ -52,7 +52,7 @@ def is_there(url: str | Path) -> bool:
 def budgets_beside(url: str | Path) -> list[Budget]:
     """The budgets that were last kept beside the ledger of this name, for when it cannot be opened."""
     try:
-        return read_beside(place_of(url))[1]
+        return read_beside(place_of(url))
     except LedgerUnavailable:  # in memory, or no ledger's name at all
         return []
 
