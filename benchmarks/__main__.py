@@ -39,7 +39,7 @@ def _tell_speed() -> None:
     took = per_call_us(lambda: genai_prices.calc_price(usage, "gpt-4o"), calls=200)
     print(
         f"genai_prices.calc_price takes {took:.0f} µs here now; limits in seconds were set where it takes 62 to 94 µs\n"
-        f"Python {platform.python_version()} of {sys.base_prefix} (one built without profiles, as by pyenv, is a fifth slower)"
+        f"Python {platform.python_version()} of {sys.base_prefix} (pyenv builds without profiles: a fifth slower)"
     )
 
 
