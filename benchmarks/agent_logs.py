@@ -110,7 +110,7 @@ def _piece(dice: random.Random, mean: int) -> str:
 
 
 _IMPORT = """
-import resource, sys, time
+import sys, time  # what getrusage tells begins with the parent's
 from pathlib import Path
 from farthing.capture.logs.agents import AgentImport
 from farthing.capture.logs.claude_code import ClaudeCode
@@ -124,7 +124,7 @@ for name in ("a", "b", "c", "c"):
     started, worked = time.perf_counter(), time.process_time()
     with open_ledger(folder / f"{name}.db") as store, Positions(folder / f"{name}.db.positions") as positions:
         tally = AgentImport(ClaudeCode(), store, catalog, positions).poll([folder / "projects"])
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
     print(time.perf_counter() - started, time.process_time() - worked, peak, tally.counts.added, tally.bad, flush=True)
 """
 
