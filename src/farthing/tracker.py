@@ -32,7 +32,6 @@ from farthing.budgets.reservation import Reservation
 from farthing.config import Settings, default_ledger_url, load_settings, parse_attributes, user_hash_key
 from farthing.details import CallDetails, attribution_of, parted
 from farthing.errors import (
-    BudgetExceededError,
     ExtractionError,
     FarthingError,
     InputError,
@@ -252,27 +251,21 @@ class CostTracker(Questions):
         )
         guard.make, guard.counted, guard.recorder = make, self._counted, self.recorder
         guard.tell = partial(self._safely, "telling of an alert")
-        guard.ask, guard.catch_up = self._answer, self.flush
+        guard.ask = partial(self._safely, "asking about a call that a budget refuses")
+        guard.catch_up = self.flush
         return guard
-
-    def _answer(self, asked: Callable[..., object], error: BudgetExceededError) -> object:
-        """What somebody answers who is asked about a refused call; what goes wrong there is counted, and no yes."""
-        try:
-            return asked(error)
-        except Exception as fault:  # noqa: BLE001 - the fault boundary
-            self._count_fault("asking about a call that a budget refuses", fault)
-            return None
 
     def works_in(self, frame: scopes.Frame) -> None:
         """The asyncio task that is running works for the task of this frame: who kills that cancels it."""
         self._safely("noting what runs", lambda: self.guard.people.tasks.note(self.attributed({}, frame), frame))
 
-    def _safely(self, doing: str, listener: Callable[..., object], *news: object) -> None:
-        """Tells a listener; what goes wrong there is counted, and no reason to stop a call."""
+    def _safely(self, doing: str, listener: Callable[..., object], *news: object) -> object:
+        """What a listener answers who is told; what goes wrong there is counted, and is no answer: None."""
         try:
-            listener(*news)
+            return listener(*news)
         except Exception as fault:  # noqa: BLE001 - the fault boundary
             self._count_fault(doing, fault)
+            return None
 
     def on_event(self, listener: Listener, *, at_once: Impatience | None = None) -> Callable[[], None]:
         """Tells the listener of each newly counted event, corrections included, after it was written.

@@ -181,16 +181,11 @@ class Guard(Desk):
         for block in blocks:
             block.hold(comes_to.amounts, name)
             block.free(comes_to.amounts)
-        answer: Hold | tuple[Refusal, ...] | None = _unlisted(covering, asked)
-        if covering and not answer:
-            ask = self._ask(subject, comes_to, asked, at_us)
-            answer = self._answer(None if accounts is None else accounts.refusals, ask, covering, holds=False)
-        if (
-            answer is not None
-            and not isinstance(answer, Hold)
-            and any(refusal.budget.mode == "hard" for refusal in answer)
-        ):
-            raise exceeded(answer)
+        refusals = _unlisted(covering, asked)
+        if covering and not refusals:
+            refusals = self._refusals(accounts, self._ask(subject, comes_to, asked, at_us), covering)
+        if any(refusal.budget.mode == "hard" for refusal in refusals):
+            raise exceeded(refusals)
 
     def exhausted(self, among: Collection[str] | None = None, /, **who: Any) -> BudgetExceededError | None:
         """The error of the first hard budget covering these that has nothing left; None: all have some.
@@ -204,8 +199,7 @@ class Guard(Desk):
             return None
         at_us = self.now_us()
         ask = Ask("", subject, Amounts(1, 1, 1), at_us, at_us)
-        found = self._answer(None if accounts is None else accounts.refusals, ask, covering, holds=False)
-        refusals = () if found is None or isinstance(found, Hold) else found
+        refusals = self._refusals(accounts, ask, covering)
         spent = [r for r in refusals if r.why in ("limit", "call") and r.budget.mode == "hard"]
         spent = [r for r in spent if among is None or r.budget.name in among]
         return exceeded([spent[0]._replace(requested=0)]) if spent else None
@@ -304,8 +298,7 @@ class Guard(Desk):
         """The refusals of hard budgets that send the call to a cheaper model, which a full block may have room for."""
         if accounts is None or not any(rule.budget.on_exceed.startswith("downgrade:") for rule, _ in covering):
             return None
-        answer = self._answer(accounts.refusals, ask, covering, holds=False)
-        refusals = () if answer is None or isinstance(answer, Hold) else answer
+        refusals = self._refusals(accounts, ask, covering)
         hard = [refusal.budget.on_exceed for refusal in refusals if refusal.budget.mode == "hard"]
         return refusals if hard and all(way.startswith("downgrade:") for way in hard) else None
 
@@ -323,6 +316,11 @@ class Guard(Desk):
             context=asked.get("context") or EMPTY,
             allowed=asked.get("allowed", ()),
         )
+
+    def _refusals(self, accounts: Accounts | None, ask: Ask, covering: list[tuple[Rule, str]]) -> tuple[Refusal, ...]:
+        """What a reserve would be refused by; nothing is held."""
+        answer = self._answer(None if accounts is None else accounts.refusals, ask, covering, holds=False)
+        return () if answer is None or isinstance(answer, Hold) else answer
 
     def _answer(
         self,
